@@ -1,0 +1,1 @@
+//! Kubernetes REST on a Unix socket.

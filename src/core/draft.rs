@@ -1,0 +1,266 @@
+//! A step in the making: the state as it would be if what was decided so far were committed. Controllers read and
+//! write it in turn until nothing changes any more; then it becomes a plan.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    Effect, Event, EventType, Job, Key, Kind, Meta, Node, Now, ObjectRef, Plan, Record, Settings, State, Timestamp,
+    Uid, Wake, Write, id,
+};
+
+pub struct Draft<'a> {
+    state: &'a State,
+    now: &'a Now,
+    /// What differs from the state; none: deleted.
+    changed: BTreeMap<Key, Option<Arc<Record>>>,
+    effects: Vec<Effect>,
+    wake: Wake,
+    durable: bool,
+    /// Rises with every effective change.
+    version: u64,
+    /// Numbers the uids derived in this step.
+    uids: u64,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(state: &'a State, now: &'a Now) -> Draft<'a> {
+        Draft {
+            state,
+            now,
+            changed: BTreeMap::new(),
+            effects: Vec::new(),
+            wake: Wake::default(),
+            durable: false,
+            version: 0,
+            uids: 0,
+        }
+    }
+
+    pub fn now(&self) -> &'a Now {
+        self.now
+    }
+
+    pub fn settings(&self) -> &'a Settings {
+        &self.state.settings
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The revision that this step's writes will carry.
+    pub fn next_revision(&self) -> u64 {
+        self.state.revision + 1
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------------
+
+    pub fn get(&self, key: &Key) -> Option<&Arc<Record>> {
+        match self.changed.get(key) {
+            Some(changed) => changed.as_ref(),
+            None => self.state.get(key),
+        }
+    }
+
+    pub fn find(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Record>> {
+        self.get(&Key::new(kind, namespace, name))
+    }
+
+    /// All records of a kind, by namespace and name. A list of its own, so that the draft may be changed meanwhile.
+    pub fn list(&self, kind: Kind) -> Vec<Arc<Record>> {
+        let first = Key::new(kind, "", "");
+        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
+        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.changed.contains_key(*key));
+        let mut merged: Vec<(&Key, &Arc<Record>)> = unchanged.collect();
+        merged.extend(changed.filter_map(|(key, record)| Some((key, record.as_ref()?))));
+        // Two sorted runs: cheap for a merge sort.
+        merged.sort_by(|a, b| a.0.cmp(b.0));
+        merged.into_iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// What the object of this uid owns, of one kind.
+    pub fn owned(&self, owner: &Uid, kind: Kind) -> Vec<Arc<Record>> {
+        let before = self.state.owned_by(owner).filter(|key| key.kind == kind && !self.changed.contains_key(*key));
+        let mut found: Vec<Arc<Record>> = before.filter_map(|key| self.state.get(key).cloned()).collect();
+        let first = Key::new(kind, "", "");
+        let new = self
+            .changed
+            .range(first..)
+            .take_while(|(key, _)| key.kind == kind)
+            .filter_map(|(_, record)| record.as_ref());
+        found.extend(new.filter(|record| record.meta().is_owned_by(owner)).cloned());
+        found
+    }
+
+    pub fn pod_by_uid(&self, uid: &Uid) -> Option<Arc<Record>> {
+        let changed = self.changed.values().flatten().find(|r| r.kind() == Kind::Pod && r.meta().uid == *uid);
+        let unchanged = || {
+            let found = self.state.of_kind(Kind::Pod).find(|r| r.meta().uid == *uid)?;
+            (!self.changed.contains_key(&found.key())).then_some(found)
+        };
+        changed.or_else(unchanged).cloned()
+    }
+
+    /// This node; none before the first `Booted`.
+    pub fn node(&self) -> Option<&Node> {
+        let changed = self.changed.values().flatten().find_map(|record| record.as_node());
+        changed.or_else(|| self.state.node())
+    }
+
+    // ---- writing -------------------------------------------------------------------------------------------------
+
+    /// Writes a record that a promise rests on. Writing what is there already changes nothing.
+    pub fn put(&mut self, record: impl Into<Record>) {
+        if self.write(record.into()) {
+            self.durable = true;
+        }
+    }
+
+    /// Writes a record that merely informs: it waits in memory for the next commit that a promise forces.
+    pub fn put_quietly(&mut self, record: impl Into<Record>) {
+        self.write(record.into());
+    }
+
+    fn write(&mut self, record: Record) -> bool {
+        let key = record.key();
+        if self.get(&key).is_some_and(|old| **old == record) {
+            return false;
+        }
+        self.changed.insert(key, Some(Arc::new(record)));
+        self.version += 1;
+        true
+    }
+
+    /// Removes a record and nothing else; pods go through `pod::remove`, which counts them first.
+    pub fn delete(&mut self, key: &Key) {
+        if self.get(key).is_some() {
+            self.changed.insert(key.clone(), None);
+            self.durable = true;
+            self.version += 1;
+        }
+    }
+
+    pub fn delete_quietly(&mut self, key: &Key) {
+        let durable = self.durable;
+        self.delete(key);
+        self.durable = durable;
+    }
+
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// The writes of this step must be durable before its effects, though they only inform.
+    pub fn force(&mut self) {
+        self.durable = true;
+    }
+
+    /// Look again at this time of the wall clock.
+    pub fn wake_at(&mut self, t: Timestamp) {
+        self.wake.at_wall(t);
+    }
+
+    /// Look again when `delay` has passed since now, in boot time.
+    pub fn wake_in(&mut self, delay: Duration) {
+        self.wake.at_uptime(self.now.uptime + delay);
+    }
+
+    /// Deadlines are found anew in each round.
+    pub fn forget_wakes(&mut self) {
+        self.wake = Wake::default();
+    }
+
+    // ---- making --------------------------------------------------------------------------------------------------
+
+    /// A uid that no other object of this node has or had.
+    pub fn new_uid(&mut self, key: &Key) -> Uid {
+        let identity = self.node().and_then(|n| n.status.identity.clone());
+        let identity = identity.as_ref().map_or("", |uid| uid.as_str());
+        self.uids += 1;
+        let (revision, number) = (self.next_revision().to_string(), self.uids.to_string());
+        Uid::derive(&[identity, &revision, &number, key.kind.names().kind, &key.namespace, &key.name])
+    }
+
+    /// Metadata of an object that is being made now: uid, creation time, generation 1, and its name where it is generated.
+    pub fn new_meta(&mut self, kind: Kind, mut meta: Meta) -> Meta {
+        meta.uid = self.new_uid(&Key::new(
+            kind,
+            &meta.namespace,
+            if meta.name.is_empty() { &meta.generate_name } else { &meta.name },
+        ));
+        if meta.name.is_empty() {
+            meta.name = meta.uid.generated_name(&meta.generate_name);
+        }
+        meta.created = self.now.wall;
+        meta.generation = 1;
+        meta.deleting = None;
+        meta.revision = 0;
+        meta
+    }
+
+    /// Tells a person something about an object. The same words about the same object are counted in one event.
+    pub fn event(&mut self, about: &ObjectRef, kind: EventType, reason: &str, message: &str, source: &str) {
+        let wall = self.now.wall;
+        let hash =
+            id::sha256_hex(format!("{}\0{}\0{reason}\0{message}\0{source}", about.uid, about.field_path).as_bytes());
+        let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
+        let name = format!("{}.{}", about.name, &hash[..16]);
+        let key = Key::new(Kind::Event, namespace, &name);
+        let known = self.get(&key).and_then(|record| record.as_event()).cloned();
+        let event = match known {
+            Some(event) => Event { count: event.count.saturating_add(1), last: wall, ..event },
+            None => Event {
+                meta: Meta { uid: self.new_uid(&key), created: wall, ..Meta::named(namespace, &name) },
+                about: about.clone(),
+                kind,
+                reason: reason.to_string(),
+                message: message.to_string(),
+                source: source.to_string(),
+                count: 1,
+                first: wall,
+                last: wall,
+            },
+        };
+        self.put_quietly(event);
+    }
+
+    /// The end of the step. Every record written carries the revision that the commit will have.
+    pub fn finish(self) -> Plan {
+        let revision = self.state.revision + 1;
+        let mut writes = Vec::with_capacity(self.changed.len());
+        for (key, record) in self.changed {
+            let before = self.state.get(&key);
+            match record {
+                Some(record) if before.is_some_and(|old| old == &record) => {}
+                Some(mut record) => {
+                    Arc::make_mut(&mut record).meta_mut().revision = revision;
+                    writes.push(Write::Put(record));
+                }
+                None if before.is_some() => writes.push(Write::Delete(key)),
+                None => {}
+            }
+        }
+        Plan { durable: self.durable && !writes.is_empty(), writes, effects: self.effects, wake: self.wake }
+    }
+}
+
+/// What an event is about.
+pub fn about(record: &Record) -> ObjectRef {
+    let meta = record.meta();
+    ObjectRef {
+        kind: record.kind(),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        field_path: String::new(),
+    }
+}
+
+/// The Job that owns a pod, if one does and is there.
+pub fn owning_job(draft: &Draft, meta: &Meta) -> Option<Job> {
+    let owner = meta.owner.as_ref().filter(|owner| owner.kind == Kind::Job)?;
+    let job = draft.find(Kind::Job, &meta.namespace, &owner.name)?.as_job()?;
+    (job.meta.uid == owner.uid).then(|| job.clone())
+}

@@ -1,0 +1,1 @@
+//! Whether a pod fits this node: labels, affinity, taints, ports.

@@ -1,0 +1,1 @@
+//! Kubernetes' cron grammar and firing times.

@@ -1,0 +1,1 @@
+//! What the fleet is told of this node.

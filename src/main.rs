@@ -1,0 +1,2 @@
+//! Picks the role from the arguments: node or verb.
+fn main() {}

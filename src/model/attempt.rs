@@ -1,0 +1,108 @@
+//! One attempt: one life of one container. What the runtime needs to start it, and what it reports of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::pod::Qos;
+use super::{BootId, Timestamp, Uid};
+
+/// An attempt starts at most once, ever.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptId {
+    pub pod: Uid,
+    pub container: String,
+    /// The container's restart number, from 0.
+    pub number: u32,
+}
+
+/// Everything that is needed to start an attempt; decided by the core, carried out without a choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    pub attempt: AttemptId,
+    pub namespace: String,
+    pub pod_name: String,
+    pub qos: Qos,
+    /// Program and arguments; a program without a slash is looked up in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Default `/`.
+    pub cwd: String,
+    /// The root directory; `/` is the host's.
+    pub root: String,
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+    pub groups: Vec<u32>,
+    /// Refuse to start as user 0 (`runAsNonRoot`).
+    pub must_not_be_root: bool,
+    pub no_new_privileges: bool,
+    pub pod_limits: Limits,
+    pub limits: Limits,
+    pub oom_score_adj: i32,
+    pub log_bytes_max: u64,
+    pub log_files_max: u32,
+}
+
+/// Values for cgroup v2 files; none leaves the kernel's default (`max`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    pub cpu_weight: Option<u64>,
+    /// Microseconds of CPU per 100,000 microseconds.
+    pub cpu_quota_us: Option<u64>,
+    pub memory_max: Option<u64>,
+    pub pids_max: Option<u64>,
+}
+
+/// How an attempt ended: the content of the exit record that the shim leaves on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    pub attempt: AttemptId,
+    pub how: HowEnded,
+    pub oom_killed: bool,
+    /// None when no process came to be.
+    pub started: Option<Stamp>,
+    pub finished: Stamp,
+}
+
+/// An instant as the shim reads it: it knows no trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub wall: Timestamp,
+    pub boot: BootId,
+    pub up_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HowEnded {
+    Code(i32),
+    Signal(i32),
+    /// No process of the workload ran: what was tried and why it failed (`StartError`, exit code 128).
+    NotStarted(String),
+    /// The shim is gone and left no record; nothing of the attempt lives (`ContainerStatusUnknown`, 137).
+    Lost,
+}
+
+/// What the runtime finds of one attempt when the daemon starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub attempt: AttemptId,
+    pub state: FoundState,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum FoundState {
+    /// Its shim lives; the process may be just about to start (`pid` none).
+    Live {
+        pid: Option<u32>,
+        started: Option<Stamp>,
+    },
+    Exited(Exit),
+    /// It was begun in this boot, its shim is gone, and there is no record.
+    Lost,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.pod, self.container, self.number)
+    }
+}

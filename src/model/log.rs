@@ -1,0 +1,17 @@
+//! What a person wants to read of a container's log.
+
+use super::{AttemptId, Timestamp};
+
+/// The query of `pods/NAME/log`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogQuery {
+    pub attempt: AttemptId,
+    /// Go on until the attempt is over.
+    pub follow: bool,
+    /// Only that many last lines.
+    pub tail: Option<u64>,
+    pub since: Option<Timestamp>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    pub limit_bytes: Option<u64>,
+}

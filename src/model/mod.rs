@@ -1,0 +1,50 @@
+//! The nouns: what Kubernetes calls a Pod, a Job, a set of labels; what we call a set, an attempt, a step's plan.
+//! Knows no file, no socket, no clock and no other module of this crate.
+
+pub mod ask;
+pub mod attempt;
+pub mod cronjob;
+pub mod daemonset;
+pub mod data;
+pub mod event;
+pub mod id;
+pub mod image;
+pub mod job;
+pub mod kind;
+pub mod log;
+pub mod meta;
+pub mod node;
+pub mod plan;
+pub mod pod;
+pub mod quantity;
+pub mod record;
+pub mod revision;
+pub mod seen;
+pub mod set;
+pub mod settings;
+pub mod spec;
+pub mod time;
+
+pub use ask::{Ask, AskId, Cause, Failure, Propagation, Reason};
+pub use attempt::{AttemptId, Exit, Found, FoundState, HowEnded, Launch, Limits};
+pub use cronjob::{CronJob, CronJobSpec, CronJobStatus};
+pub use daemonset::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
+pub use data::{ConfigMap, Namespace, Secret};
+pub use event::{Event, EventType, ObjectRef};
+pub use id::{BootId, Uid};
+pub use image::Image;
+pub use job::{Job, JobSpec, JobStatus};
+pub use kind::Kind;
+pub use log::LogQuery;
+pub use meta::{Deleting, Labels, Meta, Owner, Selector};
+pub use node::{Node, NodeSpec, Taint};
+pub use plan::{Effect, Plan, Publication, Wake, Write};
+pub use pod::{Container, ContainerState, ContainerStatus, Ended, Phase, Pod, PodSpec, PodStatus, PodTemplate};
+pub use quantity::Quantity;
+pub use record::{Key, Record, State};
+pub use revision::Revision;
+pub use seen::{Booted, LinkSeen, Observed, Push, PushId, Seen};
+pub use set::{Ack, Scope, Set, SetKey};
+pub use settings::Settings;
+pub use spec::Spec;
+pub use time::{Moment, Now, Timestamp};

@@ -1,0 +1,77 @@
+//! What a step decided: writes that are made durable first, effects that are carried out after, and when to look again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{AskId, AttemptId, Failure, Key, Launch, PushId, Record, Timestamp, Uid};
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    pub writes: Vec<Write>,
+    /// False when the writes only inform: they may wait in memory for the next commit that a promise forces.
+    pub durable: bool,
+    pub effects: Vec<Effect>,
+    pub wake: Wake,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    Put(Arc<Record>),
+    Delete(Key),
+}
+
+/// The earliest deadline on each clock; none: nothing is due but what is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wake {
+    pub wall: Option<Timestamp>,
+    pub uptime: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Start an attempt whose intent is durable. Carrying it out twice starts it once.
+    Start(Box<Launch>),
+    /// Ask the attempt's first process to end.
+    Terminate(AttemptId),
+    /// End every process of the attempt.
+    Kill(AttemptId),
+    /// The attempt's end is committed: its evidence may go.
+    Forget(AttemptId),
+    /// The pod's record is gone: its processes, cgroups, logs and directories may go.
+    Remove(Uid),
+    Answer {
+        id: AskId,
+        answer: Result<Arc<Record>, Failure>,
+        warnings: Vec<String>,
+    },
+    /// The message is dealt with and durable: acknowledge it to the broker.
+    Settle(PushId),
+    Publish(Publication),
+    /// Every pod has ended, as `StopPods` asked.
+    AllStopped,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Publication {
+    /// A row of the outbox; told back as `LinkSeen::Delivered`.
+    Ack { key: Key, revision: u64, body: serde_json::Value },
+}
+
+impl Wake {
+    pub fn at_wall(&mut self, t: Timestamp) {
+        self.wall = Some(self.wall.map_or(t, |w| w.min(t)));
+    }
+
+    pub fn at_uptime(&mut self, t: Duration) {
+        self.uptime = Some(self.uptime.map_or(t, |w| w.min(t)));
+    }
+}
+
+impl Write {
+    pub fn key(&self) -> Key {
+        match self {
+            Write::Put(record) => record.key(),
+            Write::Delete(key) => key.clone(),
+        }
+    }
+}

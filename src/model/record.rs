@@ -1,0 +1,250 @@
+//! The whole of a node's state: records by key, and the revision that the last commit gave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Ack, ConfigMap, CronJob, DaemonSet, Event, Image, Job, Kind, Meta, Namespace, Node, Pod, Revision, Secret, Set,
+    Settings, Uid, Write,
+};
+
+/// The order groups records by kind, then namespace, then name: a list is a range.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    pub kind: Kind,
+    /// Empty for kinds without one.
+    pub namespace: String,
+    pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record")]
+pub enum Record {
+    Namespace(Namespace),
+    Node(Node),
+    ConfigMap(ConfigMap),
+    Secret(Secret),
+    DaemonSet(DaemonSet),
+    ControllerRevision(Revision),
+    Job(Job),
+    CronJob(CronJob),
+    Pod(Pod),
+    Event(Event),
+    Image(Image),
+    Set(Box<Set>),
+    Ack(Ack),
+}
+
+/// Everything the core decides from. Changed only by `apply`, with what a step wrote.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Of the last commit; the next one has one more.
+    pub revision: u64,
+    pub settings: Settings,
+    records: BTreeMap<Key, Arc<Record>>,
+    /// Keys by the uid of their owner, so that a controller finds its own without a search.
+    owned: BTreeMap<Uid, BTreeSet<Key>>,
+}
+
+impl Key {
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Key {
+        Key { kind, namespace: namespace.to_string(), name: name.to_string() }
+    }
+}
+
+impl fmt::Display for Key {
+    /// `Job default/batch-job`, `Node gateway-7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slash = if self.namespace.is_empty() { "" } else { "/" };
+        write!(f, "{} {}{slash}{}", self.kind, self.namespace, self.name)
+    }
+}
+
+impl Record {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Record::Namespace(_) => Kind::Namespace,
+            Record::Node(_) => Kind::Node,
+            Record::ConfigMap(_) => Kind::ConfigMap,
+            Record::Secret(_) => Kind::Secret,
+            Record::DaemonSet(_) => Kind::DaemonSet,
+            Record::ControllerRevision(_) => Kind::ControllerRevision,
+            Record::Job(_) => Kind::Job,
+            Record::CronJob(_) => Kind::CronJob,
+            Record::Pod(_) => Kind::Pod,
+            Record::Event(_) => Kind::Event,
+            Record::Image(_) => Kind::Image,
+            Record::Set(_) => Kind::Set,
+            Record::Ack(_) => Kind::Ack,
+        }
+    }
+
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Record::Namespace(x) => &x.meta,
+            Record::Node(x) => &x.meta,
+            Record::ConfigMap(x) => &x.meta,
+            Record::Secret(x) => &x.meta,
+            Record::DaemonSet(x) => &x.meta,
+            Record::ControllerRevision(x) => &x.meta,
+            Record::Job(x) => &x.meta,
+            Record::CronJob(x) => &x.meta,
+            Record::Pod(x) => &x.meta,
+            Record::Event(x) => &x.meta,
+            Record::Image(x) => &x.meta,
+            Record::Set(x) => &x.meta,
+            Record::Ack(x) => &x.meta,
+        }
+    }
+
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Record::Namespace(x) => &mut x.meta,
+            Record::Node(x) => &mut x.meta,
+            Record::ConfigMap(x) => &mut x.meta,
+            Record::Secret(x) => &mut x.meta,
+            Record::DaemonSet(x) => &mut x.meta,
+            Record::ControllerRevision(x) => &mut x.meta,
+            Record::Job(x) => &mut x.meta,
+            Record::CronJob(x) => &mut x.meta,
+            Record::Pod(x) => &mut x.meta,
+            Record::Event(x) => &mut x.meta,
+            Record::Image(x) => &mut x.meta,
+            Record::Set(x) => &mut x.meta,
+            Record::Ack(x) => &mut x.meta,
+        }
+    }
+
+    pub fn key(&self) -> Key {
+        let meta = self.meta();
+        Key::new(self.kind(), &meta.namespace, &meta.name)
+    }
+}
+
+impl State {
+    /// A state from what the store held.
+    pub fn new(revision: u64, records: impl IntoIterator<Item = Record>, settings: Settings) -> State {
+        let mut state = State { revision, settings, ..State::default() };
+        for record in records {
+            state.insert(Arc::new(record));
+        }
+        state
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&Arc<Record>> {
+        self.records.get(key)
+    }
+
+    /// All records of a kind, in all namespaces, by namespace and name.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
+        self.entries(kind).map(|(_, record)| record)
+    }
+
+    /// As `of_kind`, with the keys.
+    pub fn entries(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
+        self.records.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind)
+    }
+
+    pub fn of_namespace(&self, kind: Kind, namespace: &str) -> impl Iterator<Item = &Arc<Record>> {
+        self.records
+            .range(Key::new(kind, namespace, "")..)
+            .take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
+            .map(|(_, r)| r)
+    }
+
+    pub fn owned_by(&self, uid: &Uid) -> impl Iterator<Item = &Key> {
+        self.owned.get(uid).into_iter().flatten()
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.values()
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// This node; none before the first `Booted`.
+    pub fn node(&self) -> Option<&super::Node> {
+        self.of_kind(Kind::Node).find_map(|record| if let Record::Node(node) = &**record { Some(node) } else { None })
+    }
+
+    /// Makes a step's writes part of the state; the revision rises by one, and every written record carries it already.
+    pub fn apply(&mut self, writes: &[Write]) {
+        if writes.is_empty() {
+            return;
+        }
+        self.revision += 1;
+        for write in writes {
+            match write {
+                Write::Put(record) => {
+                    assert_eq!(
+                        record.meta().revision,
+                        self.revision,
+                        "{} was written for another revision",
+                        record.key()
+                    );
+                    self.insert(record.clone());
+                }
+                Write::Delete(key) => self.delete(key),
+            }
+        }
+    }
+
+    fn insert(&mut self, record: Arc<Record>) {
+        let key = record.key();
+        self.delete(&key);
+        if let Some(owner) = &record.meta().owner {
+            self.owned.entry(owner.uid.clone()).or_default().insert(key.clone());
+        }
+        self.records.insert(key, record);
+    }
+
+    fn delete(&mut self, key: &Key) {
+        let Some(old) = self.records.remove(key) else { return };
+        let Some(owner) = &old.meta().owner else { return };
+        if let Some(keys) = self.owned.get_mut(&owner.uid) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.owned.remove(&owner.uid);
+            }
+        }
+    }
+}
+
+/// `From` a typed object, and `TryFrom`-like access back, for each kind.
+macro_rules! records {
+    ($($variant:ident, $type:ty, $get:ident);* $(;)?) => {$(
+        impl From<$type> for Record {
+            fn from(x: $type) -> Record { Record::$variant(x.into()) }
+        }
+        impl Record {
+            pub fn $get(&self) -> Option<&$type> {
+                if let Record::$variant(x) = self { Some(x) } else { None }
+            }
+        }
+    )*};
+}
+
+records! {
+    Namespace, Namespace, as_namespace;
+    Node, Node, as_node;
+    ConfigMap, ConfigMap, as_config_map;
+    Secret, Secret, as_secret;
+    DaemonSet, DaemonSet, as_daemon_set;
+    ControllerRevision, Revision, as_revision;
+    Job, Job, as_job;
+    CronJob, CronJob, as_cron_job;
+    Pod, Pod, as_pod;
+    Event, Event, as_event;
+    Image, Image, as_image;
+    Set, Set, as_set;
+    Ack, Ack, as_ack;
+}

@@ -1,0 +1,98 @@
+//! What the loop has seen since its last turn, in the order in which it was seen.
+
+use super::attempt::Stamp;
+use super::node::Facts;
+use super::{Ask, AskId, AttemptId, Exit, Failure, Found, Key, Labels, Record, SetKey, Uid};
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observed {
+    pub seen: Vec<Seen>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// First thing after the start of the daemon: what the host is and what was found running.
+    Booted(Box<Booted>),
+    Asked {
+        id: AskId,
+        ask: Ask,
+        dry_run: bool,
+    },
+    Pushed(Box<Push>),
+    /// The attempt's process exists.
+    Started {
+        attempt: AttemptId,
+        pid: u32,
+        at: Stamp,
+    },
+    /// The attempt is over and its cgroup is empty; the record is on disk.
+    Exited(Exit),
+    Link(LinkSeen),
+    /// SIGTERM with `--stop-pods`: end every pod; they go on at the next start.
+    StopPods,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Booted {
+    pub node_name: String,
+    /// Fresh randomness, used when the store has no identity yet.
+    pub identity: Uid,
+    pub labels: Labels,
+    pub groups: Vec<String>,
+    pub facts: Facts,
+    pub found: Vec<Found>,
+    /// Pods that have directories or cgroups here; those without a record are to be removed.
+    pub pods_on_disk: Vec<Uid>,
+}
+
+/// Names one arrival of a message, for the acknowledgement to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PushId(pub u64);
+
+/// One message on a set's topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    pub id: PushId,
+    pub set: SetKey,
+    pub sha: String,
+    /// Length zero: in unsigned mode the set's objects are to go.
+    pub empty: bool,
+    pub content: Result<Content, Failure>,
+}
+
+/// A message that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Content {
+    pub header: Option<Header>,
+    pub records: Vec<Record>,
+    /// What was taken with a reservation (`startingDeadlineSecond`).
+    pub warnings: Vec<String>,
+}
+
+/// The `# pinnace: {…}` line.
+#[derive(Debug, Clone, PartialEq, Default, serde::Deserialize)]
+#[serde(default)]
+pub struct Header {
+    pub v: u32,
+    pub fleet: Option<String>,
+    pub to: Option<String>,
+    pub slot: Option<String>,
+    pub rev: Option<u64>,
+    pub exp: Option<super::Timestamp>,
+    /// The sender's word for this message, given back in the ack.
+    pub ack: Option<String>,
+    /// A tombstone: the set has no objects any more.
+    pub empty: bool,
+    pub prune: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkSeen {
+    Connected,
+    Lost,
+    /// The broker has the publication of this outbox row as it was at that revision.
+    Delivered {
+        key: Key,
+        revision: u64,
+    },
+}

@@ -1,0 +1,1 @@
+//! Carries out effects on Linux and reports what it sees.

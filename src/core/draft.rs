@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::push;
 use crate::model::{
     Effect, Event, EventType, Job, Key, Kind, Meta, Node, Now, ObjectRef, Plan, Record, Settings, State, Timestamp,
     Uid, Wake, Write, id,
@@ -80,6 +81,19 @@ impl<'a> Draft<'a> {
         merged.into_iter().map(|(_, record)| record.clone()).collect()
     }
 
+    /// Whether this step has written a record of that kind so far.
+    pub fn wrote(&self, kind: Kind) -> bool {
+        self.changed.keys().any(|key| key.kind == kind)
+    }
+
+    /// How many records of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        let first = Key::new(kind, "", "");
+        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
+        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.changed.contains_key(*key));
+        unchanged.count() + changed.filter(|(_, record)| record.is_some()).count()
+    }
+
     /// What the object of this uid owns, of one kind.
     pub fn owned(&self, owner: &Uid, kind: Kind) -> Vec<Arc<Record>> {
         let before = self.state.owned_by(owner).filter(|key| key.kind == kind && !self.changed.contains_key(*key));
@@ -135,7 +149,8 @@ impl<'a> Draft<'a> {
 
     /// Removes a record and nothing else; pods go through `pod::remove`, which counts them first.
     pub fn delete(&mut self, key: &Key) {
-        if self.get(key).is_some() {
+        if let Some(record) = self.get(key).cloned() {
+            push::remember_if_finished(self, &record);
             self.changed.insert(key.clone(), None);
             self.durable = true;
             self.version += 1;

@@ -10,6 +10,7 @@ pub mod draft;
 pub mod fit;
 pub mod gc;
 pub mod job;
+pub mod job_admit;
 pub mod node;
 pub mod pod;
 pub mod push;

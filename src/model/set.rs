@@ -93,6 +93,18 @@ impl fmt::Display for SetKey {
     }
 }
 
+impl MemberState {
+    /// Why the object is not as the set wants it; none when it is.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            MemberState::Applied => None,
+            MemberState::ShadowedBy(set) => Some(format!("shadowed by set {set}")),
+            MemberState::Conflict(with) => Some(format!("conflict: {with}")),
+            MemberState::Deleted => Some("deleted on the device; it comes back when the set changes".into()),
+        }
+    }
+}
+
 /// Maps with structured keys, as JSON has only text ones.
 mod pairs {
     use std::collections::BTreeMap;

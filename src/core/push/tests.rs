@@ -1,0 +1,304 @@
+//! Sets against a state in memory: what is in force, who has the right of way, what is answered.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::core::step;
+use crate::model::node::Facts;
+use crate::model::seen::Content;
+use crate::model::{
+    Ask, AskId, Booted, BootId, ConfigMap, Failure, Job, JobStatus, Now, Observed, Propagation, PushId, Seen, Spec, State, Timestamp, Uid,
+};
+
+struct World {
+    state: State,
+    now: Now,
+    effects: Vec<Effect>,
+    asked: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let now =
+            Now { wall: Timestamp::from_secs(1_790_000_000), wall_trusted: true, uptime: Duration::from_secs(60), boot: BootId::new("b") };
+        let mut world = World { state: State::default(), now, effects: vec![], asked: 0 };
+        world.boot(&["pos"]);
+        world
+    }
+
+    fn boot(&mut self, groups: &[&str]) {
+        self.see(Seen::Booted(Box::new(Booted {
+            node_name: "n".into(),
+            identity: Uid::new("identity"),
+            labels: Default::default(),
+            groups: groups.iter().map(|g| (*g).to_string()).collect(),
+            facts: Facts::default(),
+            found: vec![],
+            pods_on_disk: vec![],
+        })));
+    }
+
+    /// One step; then a second one that must find nothing to do. Gives back whether the first one wrote durably.
+    fn see(&mut self, seen: Seen) -> bool {
+        let plan = step(&self.state, &Observed { seen: vec![seen] }, &self.now);
+        self.state.apply(&plan.writes);
+        self.effects = plan.effects;
+        let settled = step(&self.state, &Observed::default(), &self.now);
+        assert!(settled.writes.is_empty() && settled.effects.is_empty(), "not settled: {settled:?}");
+        plan.durable
+    }
+
+    fn push(&mut self, set: &SetKey, sha: &str, header: Option<Header>, records: Vec<Record>) -> String {
+        let content = Ok(Content { header, records, warnings: vec![] });
+        self.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: set.clone(), sha: sha.into(), empty: false, content })));
+        self.result()
+    }
+
+    fn push_empty(&mut self, set: &SetKey) -> Option<String> {
+        let content = Ok(Content { header: None, records: vec![], warnings: vec![] });
+        self.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: set.clone(), sha: "empty".into(), empty: true, content })));
+        self.ack().map(|body| body["result"].as_str().unwrap().to_string())
+    }
+
+    fn ack(&self) -> Option<Value> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Publish(Publication::Ack { body, .. }) => Some(body.clone()),
+            _ => None,
+        })
+    }
+
+    fn result(&self) -> String {
+        assert!(self.effects.contains(&Effect::Settle(PushId(1))), "every message is settled");
+        self.ack().expect("every message is answered")["result"].as_str().unwrap().to_string()
+    }
+
+    fn ask(&mut self, ask: Ask) -> Result<(), Failure> {
+        self.asked += 1;
+        let id = AskId(self.asked);
+        self.see(Seen::Asked { id, ask, dry_run: false });
+        let answer = self.effects.iter().find_map(|effect| match effect {
+            Effect::Answer { id: of, answer, .. } if *of == id => Some(answer.clone()),
+            _ => None,
+        });
+        answer.expect("every request is answered").map(|_| ())
+    }
+
+    fn delete(&mut self, kind: Kind, name: &str) {
+        let key = Key::new(kind, "default", name);
+        self.ask(Ask::Delete { key, grace_s: None, propagation: Propagation::Background, if_uid: None }).unwrap();
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let record = self.state.get(&Key::new(Kind::ConfigMap, "default", name))?;
+        record.as_config_map().unwrap().spec.data.get("v").cloned()
+    }
+
+    fn uid(&self, kind: Kind, name: &str) -> Option<Uid> {
+        Some(self.state.get(&Key::new(kind, "default", name))?.meta().uid.clone())
+    }
+
+    fn set(&self, key: &SetKey) -> &Set {
+        self.state.get(&Key::new(Kind::Set, "", &record_name(key))).unwrap().as_set().unwrap()
+    }
+}
+
+fn all(slot: &str) -> SetKey {
+    SetKey { scope: Scope::All, slot: slot.into() }
+}
+
+fn group(slot: &str) -> SetKey {
+    SetKey { scope: Scope::Group("pos".into()), slot: slot.into() }
+}
+
+fn rev(rev: u64) -> Option<Header> {
+    Some(Header { v: 1, rev: Some(rev), ack: Some("cli".into()), ..Header::default() })
+}
+
+fn map(name: &str, value: &str) -> Record {
+    let spec = Spec::new(json!({"data": {"v": value}})).unwrap();
+    ConfigMap { meta: Meta::named("default", name), spec }.into()
+}
+
+fn job(name: &str, command: &str) -> Record {
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "command": [command]}]}});
+    let spec = Spec::new(json!({"parallelism": 0, "template": template})).unwrap();
+    Job { meta: Meta::named("default", name), spec, status: JobStatus::default() }.into()
+}
+
+#[test]
+fn a_set_comes_changes_prunes_and_goes() {
+    let mut w = World::new();
+    assert_eq!(w.push(&all("x"), "1", None, vec![map("a", "1"), map("b", "1")]), "Committed");
+    let uid = w.uid(Kind::ConfigMap, "a");
+    assert_eq!(w.push(&all("x"), "2", None, vec![map("a", "2")]), "Committed");
+    assert_eq!((w.value("a").as_deref(), w.value("b")), (Some("2"), None), "what the set lists no more is pruned");
+    assert_eq!(w.uid(Kind::ConfigMap, "a"), uid, "what it still lists is the same object");
+    assert_eq!(w.push_empty(&all("x")).as_deref(), Some("Committed"));
+    assert_eq!(w.value("a"), None);
+    assert_eq!(w.push_empty(&all("x")), None, "a second empty message says nothing new");
+    assert_eq!(w.push_empty(&all("never-seen")), None);
+}
+
+#[test]
+fn the_same_message_a_thousand_times_writes_nothing() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "1")]);
+    let revision = w.state.revision;
+    for _ in 0..1000 {
+        assert_eq!(w.push(&all("x"), "1", None, vec![map("a", "1")]), "Unchanged");
+    }
+    assert_eq!(w.state.revision, revision);
+}
+
+#[test]
+fn a_refused_message_leaves_the_one_before_in_force_and_is_not_tried_again() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "1"), job("j", "true")]);
+    assert_eq!(w.push(&all("x"), "2", None, vec![map("a", "2"), job("j", "false")]), "Rejected");
+    let status = w.ack().unwrap()["status"].clone();
+    assert_eq!(status["details"]["causes"][0]["field"], "spec.template", "{status}");
+    assert_eq!(w.value("a").as_deref(), Some("1"), "all or nothing");
+    let revision = w.state.revision;
+    assert_eq!(w.push(&all("x"), "2", None, vec![map("a", "2"), job("j", "false")]), "Rejected");
+    assert_eq!(w.state.revision, revision);
+    assert_eq!(w.push(&all("x"), "3", None, vec![map("a", "3"), job("j", "true")]), "Committed");
+    assert!(w.set(&all("x")).rejected.is_none());
+}
+
+#[test]
+fn a_broken_message_to_a_new_slot_is_answered_and_kept_as_refused() {
+    let mut w = World::new();
+    let content = Err(Failure::new(Reason::BadRequest, "line 3: no"));
+    w.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: all("x"), sha: "s".into(), empty: false, content })));
+    assert_eq!(w.result(), "Rejected");
+    assert_eq!(w.set(&all("x")).rejected.as_ref().unwrap().why.message, "line 3: no");
+}
+
+#[test]
+fn revisions_only_go_forward_also_after_the_set_was_emptied() {
+    let mut w = World::new();
+    assert_eq!(w.push(&all("x"), "5", rev(5), vec![map("a", "5")]), "Committed");
+    assert_eq!(w.ack().unwrap()["id"], "cli");
+    assert_eq!(w.push(&all("x"), "4", rev(4), vec![map("a", "4")]), "Stale");
+    assert_eq!(w.push(&all("x"), "5", rev(5), vec![map("a", "5")]), "Unchanged");
+    assert_eq!(w.push(&all("x"), "other", rev(5), vec![map("a", "6")]), "Rejected");
+    let tombstone = Some(Header { empty: true, ..rev(6).unwrap() });
+    assert_eq!(w.push(&all("x"), "6", tombstone, vec![]), "Committed");
+    assert_eq!(w.value("a"), None);
+    assert_eq!(w.push(&all("x"), "5", rev(5), vec![map("a", "5")]), "Stale");
+    assert_eq!(w.value("a"), None, "an old message does not bring it back");
+}
+
+#[test]
+fn an_expired_message_is_refused_unless_the_clock_is_wrong() {
+    let header = || Some(Header { exp: Some(Timestamp::from_secs(1)), ..rev(1).unwrap() });
+    let mut w = World::new();
+    assert_eq!(w.push(&all("x"), "1", header(), vec![map("a", "1")]), "Rejected");
+    let mut w = World::new();
+    w.now.wall_trusted = false;
+    w.see(Seen::Link(LinkSeen::Lost));
+    assert_eq!(w.push(&all("y"), "1", header(), vec![map("a", "1")]), "Committed");
+}
+
+#[test]
+fn the_narrower_scope_has_the_right_of_way_and_the_loser_comes_back() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "all")]);
+    w.push(&group("y"), "2", None, vec![map("a", "group")]);
+    assert_eq!(w.value("a").as_deref(), Some("group"));
+    let key = Key::new(Kind::ConfigMap, "default", "a");
+    assert_eq!(w.set(&all("x")).objects[&key].state, MemberState::ShadowedBy(group("y")));
+    w.push_empty(&group("y"));
+    assert_eq!(w.value("a").as_deref(), Some("all"));
+    w.push(&all("z"), "3", None, vec![map("a", "late")]);
+    assert_eq!(w.value("a").as_deref(), Some("all"), "within a scope the first one keeps it");
+    assert!(matches!(w.set(&all("z")).objects[&key].state, MemberState::Conflict(_)));
+    assert!(w.ack().unwrap()["unmet"][0]["why"].as_str().unwrap().contains("all/x"));
+}
+
+#[test]
+fn what_was_made_on_the_device_is_not_touched_until_it_is_gone() {
+    let mut w = World::new();
+    w.ask(Ask::Create(Box::new(map("a", "mine")))).unwrap();
+    assert_eq!(w.push(&all("x"), "1", None, vec![map("a", "fleet")]), "Committed");
+    assert_eq!(w.value("a").as_deref(), Some("mine"));
+    w.delete(Kind::ConfigMap, "a");
+    assert_eq!(w.value("a").as_deref(), Some("fleet"));
+}
+
+#[test]
+fn what_a_person_deletes_stays_deleted_until_the_set_changes() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "1"), map("b", "1")]);
+    w.delete(Kind::ConfigMap, "a");
+    w.push(&all("x"), "1", None, vec![map("a", "1"), map("b", "1")]);
+    w.boot(&["pos"]);
+    assert_eq!(w.value("a"), None);
+    w.push(&all("x"), "2", None, vec![map("a", "1"), map("b", "2")]);
+    assert_eq!(w.value("a").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_job_is_made_anew_only_where_the_manifest_says_so() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![job("j", "true")]);
+    let first = w.uid(Kind::Job, "j");
+    let mut anew = job("j", "false");
+    anew.meta_mut().annotations.insert(accept::REPLACE.into(), "true".into());
+    assert_eq!(w.push(&all("x"), "2", None, vec![anew]), "Committed");
+    assert_ne!(w.uid(Kind::Job, "j"), first);
+}
+
+#[test]
+fn a_group_that_the_node_leaves_takes_its_objects_along() {
+    let mut w = World::new();
+    w.push(&group("y"), "1", None, vec![map("a", "1")]);
+    w.boot(&[]);
+    assert_eq!(w.value("a"), None);
+    w.boot(&["pos"]);
+    assert_eq!(w.push(&group("y"), "1", None, vec![map("a", "1")]), "Committed");
+    assert_eq!(w.value("a").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_answer_waits_in_the_outbox_until_the_broker_has_it() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "1")]);
+    let first = w.state.of_kind(Kind::Ack).next().unwrap().meta().revision;
+    w.see(Seen::Link(LinkSeen::Connected));
+    assert!(w.ack().is_some(), "told again on a new session");
+    w.push(&all("x"), "2", None, vec![map("a", "2")]);
+    let key = Key::new(Kind::Ack, "", "all:x");
+    w.see(Seen::Link(LinkSeen::Delivered { key: key.clone(), revision: first }));
+    assert!(w.state.get(&key).is_some(), "the delivery of the older answer does not remove the newer one");
+    let second = w.state.get(&key).unwrap().meta().revision;
+    w.see(Seen::Link(LinkSeen::Delivered { key: key.clone(), revision: second }));
+    assert!(w.state.get(&key).is_none());
+    w.see(Seen::Link(LinkSeen::Connected));
+    assert!(w.ack().is_none());
+}
+
+#[test]
+fn sets_hold_what_the_fleet_may_set_and_each_object_once() {
+    let mut w = World::new();
+    assert_eq!(w.push(&all("x"), "1", None, vec![map("a", "1"), map("a", "2")]), "Rejected");
+    let mut elsewhere = map("a", "1");
+    elsewhere.meta_mut().namespace = "nowhere".into();
+    assert_eq!(w.push(&all("x"), "2", None, vec![elsewhere.clone()]), "Rejected");
+    let namespace = crate::model::Namespace { meta: Meta::named("", "nowhere") }.into();
+    assert_eq!(w.push(&all("x"), "3", None, vec![elsewhere, namespace]), "Committed");
+    assert!(w.state.get(&Key::new(Kind::ConfigMap, "nowhere", "a")).is_some());
+    let node = w.state.node().unwrap().clone().into();
+    assert_eq!(w.push(&all("y"), "4", None, vec![node]), "Rejected");
+}
+
+#[test]
+fn prune_false_keeps_what_is_not_listed() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", rev(1), vec![map("a", "1")]);
+    let header = Some(Header { prune: Some(false), ..rev(2).unwrap() });
+    w.push(&all("x"), "2", header, vec![map("b", "1")]);
+    assert!(w.value("a").is_some() && w.value("b").is_some());
+}

@@ -1,2 +1,78 @@
-//! Picks the role from the arguments: node or verb.
-fn main() {}
+//! Picks the role from the arguments: the node, or a verb that asks it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use pinnace::cli::args::{Cli, NodeArgs, StoreVerb, Verb};
+use pinnace::config::{Config, Flags};
+use pinnace::{cli, node, store};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    match &cli.verb {
+        Verb::Node(args) => run_node(args),
+        Verb::Store(StoreVerb::Dump(args)) => cli::dump(&cli).unwrap_or_else(|| dump_file(args.data_dir.clone())),
+        _ => cli::run(&cli),
+    }
+}
+
+/// `store dump` while no daemon answers: the file itself.
+fn dump_file(dir: Option<std::path::PathBuf>) -> ExitCode {
+    let env = |name: &str| std::env::var(name).ok();
+    let flags = Flags { data_dir: dir.map(|dir| dir.to_string_lossy().into_owned()), ..Flags::default() };
+    let dumped = Config::load(None, flags, env)
+        .map_err(|e| e.to_string())
+        .and_then(|config| store::dump(&config.data_dir, &mut std::io::stdout().lock()).map_err(|e| e.to_string()));
+    match dumped {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: no node answers, and {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// kubectl ends with 1 where clap would end with 2; help and version are no errors.
+fn usage(e: &clap::Error) -> ExitCode {
+    let _ = e.print();
+    match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn run_node(args: &NodeArgs) -> ExitCode {
+    let text = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags = Flags {
+        data_dir: text(&args.data_dir),
+        run_dir: text(&args.run_dir),
+        name: args.name.clone(),
+        labels: args.labels.clone(),
+        groups: args.groups.clone(),
+        broker: args.broker.clone(),
+        fleet: args.fleet.clone(),
+        stop_pods: args.stop_pods,
+    };
+    let env = |name: &str| std::env::var(name).ok();
+    let config = match Config::load(args.config.as_deref(), flags, env) {
+        Ok(config) => config,
+        Err(e) => return fail(&e.to_string()),
+    };
+    if args.check_config {
+        println!("the settings are in order: node {} in {}", config.name, config.data_dir.display());
+        return ExitCode::SUCCESS;
+    }
+    match node::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => fail(&why),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("pinnace node: {why}");
+    ExitCode::FAILURE
+}

@@ -1,1 +1,84 @@
-//! Kubernetes REST on a Unix socket.
+//! Kubernetes' REST paths, verbs, JSON and Status errors over HTTP/1.1 on a Unix socket. Reads are served from the state,
+//! changes are asked of the loop; knows no file, no process and no broker.
+//!
+//! Shaped so that kubectl can be served later: discovery, Tables, watches and errors are as kubectl wants them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::{Ask, Failure, LogQuery, Now, Reason, Record, State};
+
+mod age;
+mod call;
+mod discovery;
+mod feed;
+mod json_patch;
+mod logs;
+mod query;
+mod read;
+mod reply;
+mod route;
+mod scale;
+mod selector;
+mod serve;
+mod show;
+mod table;
+mod watch;
+mod write;
+
+pub use feed::{CHANGES_MAX, Feed};
+pub use serve::{bind, serve};
+
+/// The loop's reply to an `Ask`: the object as it is now (as it was, when it is gone), and what was taken with a reservation.
+pub type Answer = (Result<Arc<Record>, Failure>, Vec<String>);
+
+/// One request to the loop; true: a dry run.
+pub type Asked = (Ask, bool, oneshot::Sender<Answer>);
+
+/// The API's way to the loop. Cheap to clone; lives on one thread.
+///
+/// Guarantees: `state` is borrowed only between two awaits, never across one. Assumes: the loop pushes to `feed` in the same
+/// breath in which it applies to `state`.
+#[derive(Clone)]
+pub struct Handle {
+    pub state: Rc<RefCell<State>>,
+    /// Its capacity bounds how many changes wait for the loop; a caller beyond it waits.
+    pub asks: mpsc::Sender<Asked>,
+    pub feed: Rc<Feed>,
+    pub logs: Rc<dyn LogReader>,
+    pub clock: Rc<dyn Fn() -> Now>,
+    /// The text of `/metrics`, in Prometheus' form.
+    pub metrics: Rc<dyn Fn() -> String>,
+}
+
+/// Reads containers' logs.
+pub trait LogReader {
+    /// Sends the log piece by piece; the channel ends at the end of the log, or with the attempt when it is followed. A
+    /// receiver that is dropped means that nobody listens any more.
+    fn read(&self, query: LogQuery) -> mpsc::Receiver<Bytes>;
+}
+
+impl Handle {
+    /// Asks the loop for a change and waits until it is durable.
+    ///
+    /// # Errors
+    /// The core's refusal, with its warnings; `ServiceUnavailable` when the loop is ending.
+    async fn ask(&self, ask: Ask, dry_run: bool) -> Answer {
+        let (sender, receiver) = oneshot::channel();
+        if self.asks.send((ask, dry_run, sender)).await.is_err() {
+            return (Err(ending()), Vec::new());
+        }
+        receiver.await.unwrap_or_else(|_| (Err(ending()), Vec::new()))
+    }
+}
+
+fn ending() -> Failure {
+    Failure::new(
+        Reason::ServiceUnavailable,
+        "the node is stopping; whether the change was made is not known: look and try again",
+    )
+}

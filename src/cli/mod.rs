@@ -1,1 +1,167 @@
-//! The verbs a person types.
+//! The verbs a person types: a client of the node's API on its Unix socket, as kubectl is one of the API server's.
+//! Knows nothing of how a node does what it is asked.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `args`, `help` | what may be typed |
+//! | `client`, `fail`, `json`, `target` | asking the node, and what its answers mean |
+//! | `output`, `table`, `jsonpath`, `duration`, `term` | how things are shown |
+//! | `files`, `merge` | manifests from files, and what `apply` changes |
+//! | the rest | one verb each, or a few that belong together |
+
+pub mod args;
+mod changes;
+mod client;
+mod delete;
+mod describe;
+mod duration;
+mod events;
+mod fail;
+mod files;
+mod get;
+mod help;
+mod history;
+mod image;
+mod json;
+mod jsonpath;
+mod label;
+mod logs;
+mod merge;
+mod misc;
+mod nodes;
+mod output;
+mod rollout;
+mod scale;
+pub mod schedule;
+mod table;
+mod target;
+mod term;
+mod wait;
+mod watch;
+
+use std::process::ExitCode;
+
+use args::{Cli, ImageVerb, Namespace, Rollout, StoreVerb, Verb};
+use client::Client;
+pub use client::default_socket;
+use fail::Fail;
+use term::Out;
+
+use crate::model::Timestamp;
+
+/// What every verb works with: the node, the output, and whether something went wrong on the way.
+struct Session {
+    client: Client,
+    out: Out,
+    /// The one given in front of the verb.
+    namespace: Option<String>,
+    failed: bool,
+}
+
+impl Session {
+    fn new(cli: &Cli) -> Session {
+        let given = cli.socket.clone();
+        let from_env = || std::env::var_os("PINNACE_SOCKET").filter(|s| !s.is_empty()).map(Into::into);
+        let socket = given.or_else(from_env).unwrap_or_else(default_socket);
+        Session { client: Client::new(socket), out: Out::new(), namespace: cli.namespace.clone(), failed: false }
+    }
+
+    /// The namespace that a verb works in.
+    fn namespace(&self, at: &Namespace) -> String {
+        at.namespace.clone().or_else(|| self.namespace.clone()).unwrap_or_else(|| "default".to_string())
+    }
+
+    /// Tells of a failure and goes on; the exit code will be 1.
+    fn report(&mut self, fail: &Fail) {
+        self.failed = true;
+        match fail {
+            Fail::Silent => {}
+            Fail::Refused(_) | Fail::Unreachable { .. } | Fail::Other(_) | Fail::Told(_) => {
+                term::say(&fail.to_string())
+            }
+        }
+    }
+}
+
+/// Does what the verb says. `node` is not for here: it must run before any thread exists. `store dump` comes here when
+/// a daemon is up; see `dump`.
+///
+/// Exit codes are kubectl's: 0, or 1 for everything that went wrong.
+pub fn run(cli: &Cli) -> ExitCode {
+    let Some(runtime) = runtime() else { return ExitCode::FAILURE };
+    let mut session = Session::new(cli);
+    let done = runtime.block_on(verb(&cli.verb, &mut session));
+    // A progress line or a log stream may still have a task; it has nothing left to do.
+    runtime.shutdown_background();
+    if let Err(fail) = done {
+        session.report(&fail);
+    }
+    if session.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// `store dump` through the daemon; none when no daemon answers, so that the caller may read the file itself.
+pub fn dump(cli: &Cli) -> Option<ExitCode> {
+    let runtime = runtime()?;
+    let mut session = Session::new(cli);
+    match runtime.block_on(misc::dump(&mut session)) {
+        Err(Fail::Unreachable { .. }) => None,
+        Err(fail) => {
+            session.report(&fail);
+            Some(ExitCode::FAILURE)
+        }
+        Ok(()) => Some(ExitCode::SUCCESS),
+    }
+}
+
+fn runtime() -> Option<tokio::runtime::Runtime> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => Some(runtime),
+        Err(e) => {
+            term::say(&format!("error: cannot start: {e}"));
+            None
+        }
+    }
+}
+
+async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
+    match verb {
+        Verb::Node(_) => Err(Fail::other("pinnace node is run by main, before any thread exists")),
+        Verb::Apply(args) => changes::apply(args, s).await,
+        Verb::Create(args) => changes::create(args, s).await,
+        Verb::Replace(args) => changes::replace(args, s).await,
+        Verb::Get(args) => get::run(args, s).await,
+        Verb::Describe(args) => describe::run(args, s).await,
+        Verb::Logs(args) => logs::run(args, s).await,
+        Verb::Delete(args) => delete::run(args, s).await,
+        Verb::Scale(args) => scale::run(args, s).await,
+        Verb::Wait(args) => wait::run(args, s).await,
+        Verb::Events(args) => events::run(args, s).await,
+        Verb::Cordon(args) => nodes::cordon(args, true, s).await,
+        Verb::Uncordon(args) => nodes::cordon(args, false, s).await,
+        Verb::Drain(args) => nodes::drain(args, s).await,
+        Verb::Taint(args) => nodes::taint(args, s).await,
+        Verb::Label(args) => label::run(args, label::What::Labels, s).await,
+        Verb::Annotate(args) => label::run(args, label::What::Annotations, s).await,
+        Verb::Rollout(Rollout::Status(args)) => rollout::status(args, s).await,
+        Verb::Rollout(Rollout::Restart(args)) => rollout::restart(args, s).await,
+        Verb::Rollout(Rollout::History(args)) => history::show(args, s).await,
+        Verb::Rollout(Rollout::Undo(args)) => history::undo(args, s).await,
+        Verb::Image(ImageVerb::Add(args)) => image::add(args, s).await,
+        Verb::Image(ImageVerb::List) => image::list(s).await,
+        Verb::Image(ImageVerb::Rm(args)) => image::remove(args, s).await,
+        Verb::Schedule(args) => schedule_at_this_time(args),
+        Verb::ApiResources => misc::api_resources(s),
+        Verb::Store(StoreVerb::Dump(_)) => misc::dump(s).await,
+        Verb::Completion(args) => misc::completion(args, s),
+        Verb::Version(args) => misc::version(args, s).await,
+    }
+}
+
+fn schedule_at_this_time(args: &schedule::ScheduleArgs) -> Result<(), Fail> {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::EPOCH.plus(since_epoch);
+    match schedule::run(args, now, &mut std::io::stdout().lock(), &mut std::io::stderr().lock()) {
+        0 => Ok(()),
+        _ => Err(Fail::Silent),
+    }
+}

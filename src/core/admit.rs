@@ -334,3 +334,7 @@ fn drained(draft: &Draft) -> Result<Record, Failure> {
     node.spec.drained = true;
     Ok(node.into())
 }
+
+#[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm)]
+mod tests;

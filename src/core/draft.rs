@@ -81,6 +81,25 @@ impl<'a> Draft<'a> {
         merged.into_iter().map(|(_, record)| record.clone()).collect()
     }
 
+    /// The records of a kind that `wanted` picks, in no order that means anything; cheaper than a list where few are.
+    pub fn select(&self, kind: Kind, mut wanted: impl FnMut(&Record) -> bool) -> Vec<Arc<Record>> {
+        let first = Key::new(kind, "", "");
+        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
+        let changed = changed.filter_map(|(_, record)| record.as_ref());
+        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.is_changed(key)).map(|(_, record)| record);
+        unchanged.chain(changed).filter(|record| wanted(record)).cloned().collect()
+    }
+
+    fn is_changed(&self, key: &Key) -> bool {
+        !self.changed.is_empty() && self.changed.contains_key(key)
+    }
+
+    /// Records whose owners, together, are all the owners that any record names; the owners may be gone.
+    pub fn one_of_each_owner(&self) -> impl Iterator<Item = &Arc<Record>> {
+        let changed = self.changed.values().flatten().filter(|record| record.meta().owner.is_some());
+        self.state.one_of_each_owner().chain(changed)
+    }
+
     /// Whether this step has written a record of that kind so far.
     pub fn wrote(&self, kind: Kind) -> bool {
         self.changed.keys().any(|key| key.kind == kind)
@@ -96,8 +115,8 @@ impl<'a> Draft<'a> {
 
     /// What the object of this uid owns, of one kind.
     pub fn owned(&self, owner: &Uid, kind: Kind) -> Vec<Arc<Record>> {
-        let before = self.state.owned_by(owner).filter(|key| key.kind == kind && !self.changed.contains_key(*key));
-        let mut found: Vec<Arc<Record>> = before.filter_map(|key| self.state.get(key).cloned()).collect();
+        let before = self.state.owned_entries(owner).filter(|(key, _)| key.kind == kind && !self.is_changed(key));
+        let mut found: Vec<Arc<Record>> = before.map(|(_, record)| record.clone()).collect();
         let first = Key::new(kind, "", "");
         let new = self
             .changed
@@ -119,7 +138,9 @@ impl<'a> Draft<'a> {
 
     /// This node; none before the first `Booted`.
     pub fn node(&self) -> Option<&Node> {
-        let changed = self.changed.values().flatten().find_map(|record| record.as_node());
+        let first = Key::new(Kind::Node, "", "");
+        let mut changed = self.changed.range(first..).take_while(|(key, _)| key.kind == Kind::Node);
+        let changed = changed.find_map(|(_, record)| record.as_ref()?.as_node());
         changed.or_else(|| self.state.node())
     }
 
@@ -200,13 +221,10 @@ impl<'a> Draft<'a> {
 
     /// Metadata of an object that is being made now: uid, creation time, generation 1, and its name where it is generated.
     pub fn new_meta(&mut self, kind: Kind, mut meta: Meta) -> Meta {
-        meta.uid = self.new_uid(&Key::new(
-            kind,
-            &meta.namespace,
-            if meta.name.is_empty() { &meta.generate_name } else { &meta.name },
-        ));
         if meta.name.is_empty() {
-            meta.name = meta.uid.generated_name(&meta.generate_name);
+            (meta.uid, meta.name) = self.generate_name(kind, &meta);
+        } else {
+            meta.uid = self.new_uid(&Key::new(kind, &meta.namespace, &meta.name));
         }
         meta.created = self.now.wall;
         meta.generation = 1;
@@ -215,19 +233,27 @@ impl<'a> Draft<'a> {
         meta
     }
 
+    /// Five letters are few: among a thousand pods two would meet once in a while, so a name that is taken is passed over.
+    fn generate_name(&mut self, kind: Kind, meta: &Meta) -> (Uid, String) {
+        let base = Key::new(kind, &meta.namespace, &meta.generate_name);
+        loop {
+            let uid = self.new_uid(&base);
+            let name = uid.generated_name(&meta.generate_name);
+            if self.find(kind, &meta.namespace, &name).is_none() {
+                return (uid, name);
+            }
+        }
+    }
+
     /// Tells a person something about an object. The same words about the same object are counted in one event.
     pub fn event(&mut self, about: &ObjectRef, kind: EventType, reason: &str, message: &str, source: &str) {
         let wall = self.now.wall;
-        let hash =
-            id::sha256_hex(format!("{}\0{}\0{reason}\0{message}\0{source}", about.uid, about.field_path).as_bytes());
-        let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
-        let name = format!("{}.{}", about.name, &hash[..16]);
-        let key = Key::new(Kind::Event, namespace, &name);
+        let key = event_key(about, reason, message, source);
         let known = self.get(&key).and_then(|record| record.as_event()).cloned();
         let event = match known {
             Some(event) => Event { count: event.count.saturating_add(1), last: wall, ..event },
             None => Event {
-                meta: Meta { uid: self.new_uid(&key), created: wall, ..Meta::named(namespace, &name) },
+                meta: Meta { uid: self.new_uid(&key), created: wall, ..Meta::named(&key.namespace, &key.name) },
                 about: about.clone(),
                 kind,
                 reason: reason.to_string(),
@@ -239,6 +265,13 @@ impl<'a> Draft<'a> {
             },
         };
         self.put_quietly(event);
+    }
+
+    /// As `event`, for a state that lasts: said when it begins, not again at each step while the event is kept.
+    pub fn event_once(&mut self, about: &ObjectRef, kind: EventType, reason: &str, message: &str, source: &str) {
+        if self.get(&event_key(about, reason, message, source)).is_none() {
+            self.event(about, kind, reason, message, source);
+        }
     }
 
     /// The end of the step. Every record written carries the revision that the commit will have.
@@ -259,6 +292,13 @@ impl<'a> Draft<'a> {
         }
         Plan { durable: self.durable && !writes.is_empty(), writes, effects: self.effects, wake: self.wake }
     }
+}
+
+/// The same words about the same object are one event.
+fn event_key(about: &ObjectRef, reason: &str, message: &str, source: &str) -> Key {
+    let words = format!("{}\0{}\0{reason}\0{message}\0{source}", about.uid, about.field_path);
+    let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
+    Key::new(Kind::Event, namespace, &format!("{}.{}", about.name, &id::sha256_hex(words.as_bytes())[..16]))
 }
 
 /// What an event is about.

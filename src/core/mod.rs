@@ -14,8 +14,10 @@ pub mod job_admit;
 pub mod node;
 pub mod pod;
 pub mod push;
-pub mod schedule;
 pub mod status;
 pub mod step;
+pub mod template;
+#[cfg(test)]
+mod world;
 
 pub use step::step;

@@ -6,7 +6,7 @@ mod realise;
 
 use serde_json::{Value, json};
 
-use crate::model::seen::{Content, Header};
+use crate::model::seen::Content;
 use crate::model::set::{Member, MemberState, Rejected};
 use crate::model::{
     Ack, Effect, Failure, Key, Kind, LinkSeen, Meta, Publication, Push, Reason, Record, Scope, Set, SetKey,
@@ -35,8 +35,8 @@ pub fn pushed(draft: &mut Draft, push: &Push) {
         return emptied(draft, push, known);
     }
     let decided = match &push.content {
-        Err(why) => Err((None, why.clone())),
-        Ok(content) => consider(draft, push, known.as_ref(), content).map_err(|why| (content.header.as_ref(), why)),
+        Err(why) => Err(why.clone()),
+        Ok(content) => consider(draft, push, known.as_ref(), content),
     };
     match decided {
         Ok(Verdict::Committed) => {
@@ -44,7 +44,7 @@ pub fn pushed(draft: &mut Draft, push: &Push) {
             commit(draft, push, known, content);
         }
         Ok(verdict) => answer(draft, push, verdict, None, known.as_ref()),
-        Err((header, why)) => reject(draft, push, known, header, why),
+        Err(why) => reject(draft, push, known, why),
     }
 }
 
@@ -153,7 +153,7 @@ fn find(draft: &Draft, key: &SetKey) -> Option<Set> {
 /// Whether the message comes into force. Committed means: all of it can.
 fn consider(draft: &Draft, push: &Push, known: Option<&Set>, content: &Content) -> Result<Verdict, Failure> {
     let in_force = known.is_some_and(|set| set.sha == push.sha);
-    if let (Some(rev), Some(set)) = (content.header.as_ref().and_then(|h| h.rev), known) {
+    if let (Some(rev), Some(set)) = (push.header.as_ref().and_then(|h| h.rev), known) {
         let last = set.rev;
         if rev < last {
             return Ok(Verdict::Stale);
@@ -172,7 +172,7 @@ fn consider(draft: &Draft, push: &Push, known: Option<&Set>, content: &Content) 
     if let Some(refused) = known.and_then(|set| set.rejected.as_ref()).filter(|refused| refused.sha == push.sha) {
         return Err(refused.why.clone());
     }
-    if let Some(exp) = content.header.as_ref().and_then(|h| h.exp)
+    if let Some(exp) = push.header.as_ref().and_then(|h| h.exp)
         && draft.now().wall_trusted
         && draft.now().wall > exp
     {
@@ -188,14 +188,14 @@ fn consider(draft: &Draft, push: &Push, known: Option<&Set>, content: &Content) 
 
 fn commit(draft: &mut Draft, push: &Push, known: Option<Set>, content: &Content) {
     let mut set = known.unwrap_or_else(|| new_set(draft, &push.set));
-    let rev = content.header.as_ref().and_then(|h| h.rev);
+    let rev = push.header.as_ref().and_then(|h| h.rev);
     set.rev = rev.unwrap_or(set.rev + 1);
     set.has_header = rev.is_some();
     set.sha.clone_from(&push.sha);
     set.rejected = None;
     set.meta.generation += 1;
-    let keeps_others = content.header.as_ref().and_then(|h| h.prune) == Some(false);
-    let is_tombstone = content.header.as_ref().is_some_and(|h| h.empty);
+    let keeps_others = push.header.as_ref().and_then(|h| h.prune) == Some(false);
+    let is_tombstone = push.header.as_ref().is_some_and(|h| h.empty);
     let mut wants = if is_tombstone { Vec::new() } else { content.records.clone() };
     if keeps_others && !is_tombstone {
         let named: Vec<Key> = wants.iter().map(Record::key).collect();
@@ -222,8 +222,8 @@ fn emptied(draft: &mut Draft, push: &Push, known: Option<Set>) {
 }
 
 /// The message before it stays in force; the refusal is kept so that the same bytes are not tried again.
-fn reject(draft: &mut Draft, push: &Push, known: Option<Set>, header: Option<&Header>, why: Failure) {
-    let rev = header.and_then(|h| h.rev).unwrap_or(0);
+fn reject(draft: &mut Draft, push: &Push, known: Option<Set>, why: Failure) {
+    let rev = push.header.as_ref().and_then(|h| h.rev).unwrap_or(0);
     let mut set = known.unwrap_or_else(|| new_set(draft, &push.set));
     let rejected = Some(Rejected { rev, sha: push.sha.clone(), why: why.clone() });
     if set.rejected != rejected {
@@ -270,7 +270,6 @@ fn answer(draft: &mut Draft, push: &Push, verdict: Verdict, why: Option<&Failure
 }
 
 fn ack_body(draft: &Draft, push: &Push, verdict: Verdict, why: Option<&Failure>, set: Option<&Set>) -> Value {
-    let header = push.content.as_ref().ok().and_then(|content| content.header.as_ref());
     let result = match verdict {
         Verdict::Committed => "Committed",
         Verdict::Unchanged => "Unchanged",
@@ -285,7 +284,7 @@ fn ack_body(draft: &Draft, push: &Push, verdict: Verdict, why: Option<&Failure>,
         "result": result,
         "rv": draft.next_revision(),
     });
-    if let Some(id) = header.and_then(|h| h.ack.as_ref()) {
+    if let Some(id) = push.header.as_ref().and_then(|h| h.ack.as_ref()) {
         body["id"] = json!(id);
     }
     if let Some(why) = why {
@@ -317,4 +316,5 @@ fn unmet(draft: &Draft, set: &Set) -> Vec<Value> {
 }
 
 #[cfg(test)]
+#[allow(clippy::wildcard_enum_match_arm)]
 mod tests;

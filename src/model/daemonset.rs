@@ -70,6 +70,9 @@ pub struct DaemonSetStatus {
     pub updated: u32,
     pub available: u32,
     pub observed_generation: u64,
+    /// Hash and number of the revision that the template of `observed_generation` is.
+    pub update_hash: String,
+    pub update_number: i64,
     /// Back-off of replacing failed pods: 1 s doubling to 15 min.
     pub backoff: Option<Replacing>,
 }

@@ -31,9 +31,27 @@ pub fn normal_reference(text: &str) -> String {
     if last.contains(':') || text.contains('@') { text.to_string() } else { format!("{text}:latest") }
 }
 
+/// The name of the object that stands for an image, in the form that names have: the normal reference, readable, and
+/// eight hexadecimal digits that keep `a/b` and `a-b` apart.
+pub fn object_name(reference: &str) -> String {
+    let normal = normal_reference(reference);
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let readable: String = normal.chars().map(letter).take(200).collect();
+    let hash = super::id::sha256_hex(normal.as_bytes());
+    format!("{}-{}", readable.trim_matches('-'), &hash[..8]).trim_start_matches('-').to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::normal_reference;
+    use super::{normal_reference, object_name};
+
+    #[test]
+    fn an_image_has_one_object_name() {
+        assert_eq!(object_name("luksa/batch-job"), object_name("docker.io/luksa/batch-job:latest"));
+        assert!(object_name("luksa/batch-job").starts_with("luksa-batch-job-latest-"));
+        assert_ne!(object_name("a/b"), object_name("a-b"));
+        assert_eq!(object_name("é").len(), "latest-12345678".len());
+    }
 
     #[test]
     fn one_image_has_one_reference() {

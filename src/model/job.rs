@@ -49,28 +49,23 @@ pub struct JobStatus {
     pub conditions: Vec<JobCondition>,
     /// Ends of pods whose records are gone.
     pub folded: Folded,
-    /// Which end is decided; the terminal condition waits until every pod is gone or counted.
-    pub finishing: Option<Finish>,
 }
 
+/// What the removed pods of a Job counted for, so that nothing changes when a finished pod is removed: the counters, and
+/// as much of the times as the back-off of new pods can ever need.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Folded {
     pub succeeded: u32,
     pub failed: u32,
-    /// Failures since the last success among the folded pods, and when the last of them ended.
-    pub failures_in_a_row: u32,
-    pub last_failure: Option<Moment>,
+    /// When the last of them succeeded.
     pub last_success: Option<Moment>,
+    /// When the last of them failed: at most `RECENT_FAILURES_MAX`, in no order.
+    pub recent_failures: Vec<Moment>,
 }
 
-/// The decided end of a Job and its reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finish {
-    pub complete: bool,
-    pub reason: String,
-    pub message: String,
-}
+/// More failures in a row than this no longer lengthen the back-off (10 s doubled six times is beyond its cap).
+pub const RECENT_FAILURES_MAX: usize = 7;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobCondition {
@@ -102,9 +97,41 @@ impl JobConditionKind {
     }
 }
 
+/// Kubernetes' defaults, for a document that does not have them. Source: `pkg/apis/batch/v1/defaults.go`.
+impl JobSpec {
+    /// How many pods must succeed; none for a work queue.
+    pub fn wanted(&self) -> Option<u32> {
+        self.completions.or(if self.parallelism.is_none() { Some(1) } else { None })
+    }
+
+    /// How many pods may be active at once.
+    pub fn parallel_max(&self) -> u32 {
+        self.parallelism.unwrap_or(1)
+    }
+
+    /// How many failures are borne.
+    pub fn failures_max(&self) -> u32 {
+        self.backoff_limit.unwrap_or(6)
+    }
+
+    /// Pods on their way out are not replaced, and not counted, until they have ended.
+    pub fn waits_for_terminating(&self) -> bool {
+        match self.pod_replacement_policy {
+            Some(PodReplacementPolicy::Failed) => true,
+            Some(PodReplacementPolicy::TerminatingOrFailed) | None => false,
+        }
+    }
+}
+
 impl JobStatus {
     pub fn condition(&self, kind: JobConditionKind) -> Option<&JobCondition> {
         self.conditions.iter().find(|c| c.kind == kind && c.status)
+    }
+
+    /// The end that is decided, while pods may still be on their way out: SuccessCriteriaMet or FailureTarget.
+    pub fn finishing(&self) -> Option<&JobCondition> {
+        let success = self.condition(JobConditionKind::SuccessCriteriaMet);
+        success.or_else(|| self.condition(JobConditionKind::FailureTarget))
     }
 
     /// The condition that ended the Job, if it has ended: Complete or Failed. Absorbing.

@@ -65,6 +65,25 @@ pub struct NodeStatus {
     pub connections: u64,
     /// Since when CronJobs are held because the wall clock is not to be trusted.
     pub clock_held: bool,
+    /// How far `StopPods` has come in this life of the daemon; cleared at each start.
+    pub halt: Halt,
+}
+
+/// The daemon was told to end every pod before it ends itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Halt {
+    #[default]
+    No,
+    Stopping,
+    /// No pod is live, and it was said so (`Effect::AllStopped`).
+    Stopped,
+}
+
+impl Node {
+    /// No container may run: the node is drained, or its daemon was told to stop the pods.
+    pub fn holds_pods(&self) -> bool {
+        self.spec.drained || self.status.halt != Halt::No
+    }
 }
 
 /// What the host is and offers; observed by the runtime at each start.

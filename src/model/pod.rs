@@ -258,6 +258,9 @@ pub struct PodStatus {
     /// Its Job does not count such an end as a failure.
     #[serde(default)]
     pub excused: Option<Excuse>,
+    /// Since when the node has a NoExecute taint that the pod tolerates for a while only (`tolerationSeconds`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted: Option<Moment>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +302,9 @@ pub struct ContainerStatus {
     /// Crash back-off: the delay of the next restart and when it was last doubled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
+    /// Back-off of looking for the image again; none once a container of it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Backoff>,
     /// A stop that is under way for the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
@@ -344,8 +350,9 @@ pub struct Ended {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
-    /// Delay of the restart that comes next.
+    /// Delay of the try that comes next.
     pub delay_ms: u64,
+    /// When the delay was last set or doubled.
     pub updated: Moment,
 }
 
@@ -467,6 +474,7 @@ impl PodStatus {
             restarts: 0,
             excused_restarts: 0,
             backoff: None,
+            pull: None,
             stopping: None,
         };
         PodStatus {
@@ -480,6 +488,7 @@ impl PodStatus {
             containers: spec.containers.iter().map(|c| status(c, waiting)).collect(),
             ready: Ready::default(),
             excused: None,
+            tainted: None,
         }
     }
 }
@@ -490,5 +499,57 @@ pub fn boot_of(state: &ContainerState) -> Option<&BootId> {
         ContainerState::Starting { since } => Some(&since.boot),
         ContainerState::Running { started, .. } => Some(&started.boot),
         ContainerState::Waiting { .. } | ContainerState::Ended(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::node::TaintEffect;
+    use super::*;
+
+    #[test]
+    fn quality_of_service_follows_requests_and_limits() {
+        #[track_caller]
+        fn check(resources: Value, expected: Qos) {
+            let list: Vec<Value> =
+                resources.as_array().unwrap().iter().map(|r| json!({"name": "c", "resources": r})).collect();
+            let apps: PodSpec = serde_json::from_value(json!({ "containers": list })).unwrap();
+            assert_eq!(apps.qos(), expected, "{resources}");
+            let init: PodSpec = serde_json::from_value(json!({ "initContainers": list })).unwrap();
+            assert_eq!(init.qos(), expected, "{resources} in init containers");
+        }
+        let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        check(json!([{}]), Qos::BestEffort);
+        check(json!([{"limits": {"cpu": "0"}}]), Qos::BestEffort);
+        check(json!([{"requests": {"ephemeral-storage": "1"}}]), Qos::BestEffort);
+        check(json!([full]), Qos::Guaranteed);
+        check(json!([full, full]), Qos::Guaranteed);
+        check(json!([full, {}]), Qos::Burstable);
+        check(json!([{"limits": {"cpu": "1"}}]), Qos::Burstable);
+        check(json!([{"requests": {"memory": "1"}}]), Qos::Burstable);
+        let limits = json!({"cpu": "1", "memory": "1Gi"});
+        check(json!([{"limits": limits, "requests": {"cpu": "1000m", "memory": "1024Mi"}}]), Qos::Guaranteed);
+        check(json!([{"limits": limits, "requests": {"cpu": "500m"}}]), Qos::Burstable);
+    }
+
+    #[test]
+    fn tolerations_match_taints_as_in_kubernetes() {
+        #[track_caller]
+        fn check(toleration: Value, expected: bool) {
+            let taint = Taint { key: "k".into(), value: "v".into(), effect: TaintEffect::NoSchedule };
+            let parsed: Toleration = serde_json::from_value(toleration.clone()).unwrap();
+            assert_eq!(parsed.tolerates(&taint), expected, "{toleration}");
+        }
+        check(json!({"key": "k", "value": "v"}), true);
+        check(json!({"key": "k", "value": "w"}), false);
+        check(json!({"key": "j", "value": "v"}), false);
+        check(json!({"key": "k"}), false);
+        check(json!({"key": "k", "operator": "Exists"}), true);
+        check(json!({"operator": "Exists"}), true);
+        check(json!({"operator": "Equal", "value": "v"}), false);
+        check(json!({"operator": "Exists", "effect": "NoSchedule"}), true);
+        check(json!({"operator": "Exists", "effect": "NoExecute"}), false);
     }
 }

@@ -1,6 +1,6 @@
 //! The whole of a node's state: records by key, and the revision that the last commit gave.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ pub struct State {
     pub revision: u64,
     pub settings: Settings,
     records: BTreeMap<Key, Arc<Record>>,
-    /// Keys by the uid of their owner, so that a controller finds its own without a search.
-    owned: BTreeMap<Uid, BTreeSet<Key>>,
+    /// Records by the uid of their owner, so that a controller finds its own without a search.
+    owned: BTreeMap<Uid, BTreeMap<Key, Arc<Record>>>,
 }
 
 impl Key {
@@ -156,7 +156,17 @@ impl State {
     }
 
     pub fn owned_by(&self, uid: &Uid) -> impl Iterator<Item = &Key> {
+        self.owned_entries(uid).map(|(key, _)| key)
+    }
+
+    /// As `owned_by`, with the records.
+    pub fn owned_entries(&self, uid: &Uid) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
         self.owned.get(uid).into_iter().flatten()
+    }
+
+    /// One record of each owner that any record names; the owner may be gone.
+    pub fn one_of_each_owner(&self) -> impl Iterator<Item = &Arc<Record>> {
+        self.owned.values().filter_map(|owned| owned.values().next())
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
@@ -202,7 +212,7 @@ impl State {
         let key = record.key();
         self.delete(&key);
         if let Some(owner) = &record.meta().owner {
-            self.owned.entry(owner.uid.clone()).or_default().insert(key.clone());
+            self.owned.entry(owner.uid.clone()).or_default().insert(key.clone(), record.clone());
         }
         self.records.insert(key, record);
     }

@@ -57,13 +57,14 @@ pub struct Push {
     pub sha: String,
     /// Length zero: in unsigned mode the set's objects are to go.
     pub empty: bool,
+    /// Also of a message whose content could not be read, so that its sender is answered by the word it gave.
+    pub header: Option<Header>,
     pub content: Result<Content, Failure>,
 }
 
 /// A message that could be read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
-    pub header: Option<Header>,
     pub records: Vec<Record>,
     /// What was taken with a reservation (`startingDeadlineSecond`).
     pub warnings: Vec<String>,

@@ -50,7 +50,7 @@ impl Timestamp {
         Timestamp(ms)
     }
 
-    pub fn from_secs(s: i64) -> Timestamp {
+    pub const fn from_secs(s: i64) -> Timestamp {
         Timestamp(s.saturating_mul(1000))
     }
 
@@ -136,6 +136,13 @@ impl Now {
             return self.uptime.saturating_sub(Duration::from_millis(then.up_ms));
         }
         if self.wall_trusted && then.wall_trusted { self.wall.since(then.wall).max(self.uptime) } else { self.uptime }
+    }
+
+    /// Puts moments in their order, as well as it can be told: exact within this boot, which is later than every other;
+    /// by the wall clock among those before it.
+    pub fn order(&self, then: &Moment) -> impl Ord + Copy + use<> {
+        let this_boot = then.boot == self.boot;
+        (this_boot, if this_boot { Timestamp::EPOCH } else { then.wall }, then.up_ms)
     }
 
     /// The uptime at which `delay` after `then` has passed; now at the latest when it has already.

@@ -1,14 +1,176 @@
-//! The kubelet's part: from a pod's record to attempts that start, stop and are counted.
-use super::draft::Draft;
-use crate::model::attempt::Stamp;
-use crate::model::{AttemptId, Booted, Exit, Pod};
+//! The kubelet's part: from a pod's record to attempts that start, stop and are counted. Decides; knows no process, no
+//! cgroup, no clock. The record is its only memory: each step reads where a pod is and takes it as far as it goes.
 
-/// The daemon has (re)started: what was found is compared with what the pods' records say.
-pub fn booted(_draft: &mut Draft, _booted: &Booted) {}
-pub fn started(_draft: &mut Draft, _attempt: &AttemptId, _pid: u32, _at: &Stamp) {}
-pub fn exited(_draft: &mut Draft, _exit: &Exit) {}
-/// `StopPods`: end every pod gracefully, excused; `Effect::AllStopped` when none is live.
-pub fn stop_all(_draft: &mut Draft) {}
-pub fn sync(_draft: &mut Draft) {}
-/// Removes a pod's record (its processes are gone): counts it into its Job first, and has its directories removed.
-pub fn remove(_draft: &mut Draft, _pod: &Pod) {}
+mod boot;
+mod env;
+mod evict;
+mod exit;
+mod expand;
+mod launch;
+mod phase;
+mod refusal;
+mod resources;
+mod restart;
+mod start;
+mod stop;
+mod take;
+#[cfg(test)]
+mod tests;
+
+use crate::core::draft::Draft;
+use crate::core::job;
+use crate::model::node::Halt;
+use crate::model::pod::{Backoff, Excuse};
+use crate::model::{Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef, Pod};
+
+pub use boot::booted;
+pub use exit::{exited, started};
+pub use stop::stop_all;
+
+use take::Room;
+
+/// Takes every pod as far as it goes now.
+pub fn sync(draft: &mut Draft) {
+    let records = draft.list(Kind::Pod);
+    let mut pods: Vec<&Pod> = records.iter().filter_map(|r| r.as_pod()).collect();
+    let mut room = Room::taken_by(pods.iter().copied());
+    // Whoever came first is taken up first.
+    pods.sort_by_key(|pod| pod.meta.created);
+    for pod in pods {
+        if pod.meta.deleting.is_some() {
+            end(draft, pod);
+        } else if !pod.status.phase.is_terminal() {
+            go_on(draft, pod, &mut room);
+        }
+    }
+    stop::say_all_stopped(draft);
+}
+
+/// A pod that is being deleted: its record goes when nothing of it is live.
+fn end(draft: &mut Draft, old: &Pod) {
+    let Some(deleting) = &old.meta.deleting else { return };
+    let mut pod = old.clone();
+    if pod.is_live() {
+        stop::stop_live(draft, &mut pod, deleting.grace_s);
+        phase::set_ready(&mut pod, false, draft.now());
+        save(draft, old, pod);
+    } else {
+        phase::finish_deleted(&mut pod, draft.now());
+        remove(draft, &pod);
+    }
+}
+
+/// A pod that is neither finished nor being deleted.
+fn go_on(draft: &mut Draft, old: &Pod, room: &mut Room) {
+    let mut pod = old.clone();
+    if pod.status.started.is_none() {
+        let is_leaving = draft.node().is_some_and(|node| node.status.halt != Halt::No);
+        if is_leaving || !take::take_up(draft, &mut pod, room) {
+            return save(draft, old, pod);
+        }
+    }
+    // What has come to an end by itself is neither late nor lost, and starts nothing more.
+    phase::settle(draft, &mut pod);
+    if !pod.status.phase.is_terminal() {
+        if evict::by_taints(draft, &mut pod) {
+            return;
+        }
+        stop::check_deadline(draft, &mut pod);
+        if stop::is_overdue(&pod) || draft.node().is_some_and(Node::holds_pods) {
+            let grace_s = pod.spec.grace_s();
+            stop::stop_live(draft, &mut pod, grace_s);
+        } else {
+            start::start_due(draft, &mut pod);
+        }
+        phase::settle(draft, &mut pod);
+    }
+    save(draft, old, pod);
+}
+
+/// Removes a pod's record (its processes are gone): counts it into its Job first, and has its directories removed. The
+/// Job is shown the pod with the phase it ended in, which the record itself may never have had.
+pub fn remove(draft: &mut Draft, pod: &Pod) {
+    job::fold(draft, pod);
+    draft.delete(&Key::new(Kind::Pod, &pod.meta.namespace, &pod.meta.name));
+    draft.effect(Effect::Remove(pod.meta.uid.clone()));
+}
+
+/// Writes what has changed: durably when a promise rests on it, else to ride with the next commit.
+fn save(draft: &mut Draft, old: &Pod, new: Pod) {
+    if Promise::of(old) == Promise::of(&new) {
+        draft.put_quietly(new);
+    } else {
+        draft.put(new);
+    }
+}
+
+/// The part of a pod's status that must not be forgotten. The rest is found again or merely informs: why a container
+/// waits, a process id, readiness, that SIGKILL was sent.
+#[derive(PartialEq)]
+struct Promise<'p> {
+    started: Option<&'p Moment>,
+    finished: Option<&'p Moment>,
+    reason: &'p str,
+    excused: Option<Excuse>,
+    tainted: Option<&'p Moment>,
+    containers: Vec<ContainerPromise<'p>>,
+}
+
+#[derive(PartialEq)]
+struct ContainerPromise<'p> {
+    attempt: u32,
+    is_live: bool,
+    ended: Option<&'p Ended>,
+    backoff: Option<&'p Backoff>,
+    stopping: Option<&'p Moment>,
+}
+
+impl Promise<'_> {
+    fn of(pod: &Pod) -> Promise<'_> {
+        let status = &pod.status;
+        let containers = pod.statuses().map(|c| ContainerPromise {
+            attempt: c.restarts,
+            is_live: c.state.is_live(),
+            ended: restart::previous(c),
+            backoff: c.backoff.as_ref(),
+            stopping: c.stopping.as_ref().map(|s| &s.since),
+        });
+        Promise {
+            started: status.started.as_ref(),
+            finished: status.finished.as_ref(),
+            reason: &status.reason,
+            excused: status.excused,
+            tainted: status.tainted.as_ref(),
+            containers: containers.collect(),
+        }
+    }
+}
+
+/// `name_namespace(uid)`, as a kubelet names a pod in its messages.
+fn shown(pod: &Pod) -> String {
+    format!("{}_{}({})", pod.meta.name, pod.meta.namespace, pod.meta.uid)
+}
+
+/// The kubelet says something about one container.
+fn say(draft: &mut Draft, pod: &Pod, container: &str, kind: EventType, reason: &str, message: &str) {
+    let is_init = pod.status.init.iter().any(|c| c.name == container);
+    let list = if is_init { "initContainers" } else { "containers" };
+    let about = ObjectRef { field_path: format!("spec.{list}{{{container}}}"), ..about(pod) };
+    draft.event(&about, kind, reason, message, "kubelet");
+}
+
+/// Some component says something about the pod.
+fn say_of_pod(draft: &mut Draft, pod: &Pod, kind: EventType, reason: &str, message: &str, source: &str) {
+    draft.event(&about(pod), kind, reason, message, source);
+}
+
+fn about(pod: &Pod) -> ObjectRef {
+    let meta = &pod.meta;
+    ObjectRef {
+        kind: Kind::Pod,
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        field_path: String::new(),
+    }
+}

@@ -7,9 +7,10 @@ use serde_json::json;
 use super::*;
 use crate::core::step;
 use crate::model::node::Facts;
-use crate::model::seen::Content;
+use crate::model::seen::{Content, Header};
 use crate::model::{
-    Ask, AskId, Booted, BootId, ConfigMap, Failure, Job, JobStatus, Now, Observed, Propagation, PushId, Seen, Spec, State, Timestamp, Uid,
+    Ask, AskId, BootId, Booted, ConfigMap, Failure, Job, JobStatus, Now, Observed, Propagation, PushId, Seen, Spec,
+    State, Timestamp, Uid,
 };
 
 struct World {
@@ -21,8 +22,12 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let now =
-            Now { wall: Timestamp::from_secs(1_790_000_000), wall_trusted: true, uptime: Duration::from_secs(60), boot: BootId::new("b") };
+        let now = Now {
+            wall: Timestamp::from_secs(1_790_000_000),
+            wall_trusted: true,
+            uptime: Duration::from_secs(60),
+            boot: BootId::new("b"),
+        };
         let mut world = World { state: State::default(), now, effects: vec![], asked: 0 };
         world.boot(&["pos"]);
         world
@@ -51,14 +56,16 @@ impl World {
     }
 
     fn push(&mut self, set: &SetKey, sha: &str, header: Option<Header>, records: Vec<Record>) -> String {
-        let content = Ok(Content { header, records, warnings: vec![] });
-        self.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: set.clone(), sha: sha.into(), empty: false, content })));
+        let content = Ok(Content { records, warnings: vec![] });
+        let id = PushId(1);
+        self.see(Seen::Pushed(Box::new(Push { id, set: set.clone(), sha: sha.into(), empty: false, header, content })));
         self.result()
     }
 
     fn push_empty(&mut self, set: &SetKey) -> Option<String> {
-        let content = Ok(Content { header: None, records: vec![], warnings: vec![] });
-        self.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: set.clone(), sha: "empty".into(), empty: true, content })));
+        let content = Ok(Content { records: vec![], warnings: vec![] });
+        let (id, sha) = (PushId(1), "empty".into());
+        self.see(Seen::Pushed(Box::new(Push { id, set: set.clone(), sha, empty: true, header: None, content })));
         self.ack().map(|body| body["result"].as_str().unwrap().to_string())
     }
 
@@ -171,8 +178,11 @@ fn a_refused_message_leaves_the_one_before_in_force_and_is_not_tried_again() {
 fn a_broken_message_to_a_new_slot_is_answered_and_kept_as_refused() {
     let mut w = World::new();
     let content = Err(Failure::new(Reason::BadRequest, "line 3: no"));
-    w.see(Seen::Pushed(Box::new(Push { id: PushId(1), set: all("x"), sha: "s".into(), empty: false, content })));
+    let header = Some(Header { ack: Some("cli-1".into()), ..Header::default() });
+    let (id, sha) = (PushId(1), "s".into());
+    w.see(Seen::Pushed(Box::new(Push { id, set: all("x"), sha, empty: false, header, content })));
     assert_eq!(w.result(), "Rejected");
+    assert_eq!(w.ack().unwrap()["id"], "cli-1", "the sender is told in its own word");
     assert_eq!(w.set(&all("x")).rejected.as_ref().unwrap().why.message, "line 3: no");
 }
 

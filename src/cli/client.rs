@@ -1,0 +1,258 @@
+//! The local API's client: HTTP/1.1 over the node's Unix socket, JSON in and out. Knows paths and bodies, and nothing
+//! of what they mean.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::fail::{Fail, Status};
+use super::term;
+
+/// The most that one answer may hold; a node's whole state is far smaller.
+const REPLY_BYTES_MAX: usize = 256 << 20;
+/// The longest line of a stream: one watch event or one log line.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// What `get` asks for: the server's columns, where it has any.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+/// Talks to one node. Each request has a connection of its own: they are few, and a Unix socket's cost nothing.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// An answer that comes in pieces.
+pub struct Stream {
+    body: Incoming,
+    buffer: VecDeque<u8>,
+    ended: bool,
+}
+
+impl Client {
+    pub fn new(socket: PathBuf) -> Client {
+        Client { socket }
+    }
+
+    /// # Errors
+    /// The node's refusal, or that it cannot be reached; so for all the verbs below.
+    pub async fn get(&self, path: &str) -> Result<Value, Fail> {
+        self.send(Method::GET, path, JSON, None).await
+    }
+
+    /// None where the node says 404.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn find(&self, path: &str) -> Result<Option<Value>, Fail> {
+        match self.get(path).await {
+            Ok(value) => Ok(Some(value)),
+            Err(fail) if fail.is_not_found() => Ok(None),
+            Err(fail) => Err(fail),
+        }
+    }
+
+    /// # Errors
+    /// As `get`.
+    pub async fn get_table(&self, path: &str) -> Result<Value, Fail> {
+        self.send(Method::GET, path, TABLE, None).await
+    }
+
+    /// # Errors
+    /// As `get`.
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fail> {
+        self.send(Method::POST, path, JSON, Some((JSON, body))).await
+    }
+
+    /// # Errors
+    /// As `get`.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, Fail> {
+        self.send(Method::PUT, path, JSON, Some((JSON, body))).await
+    }
+
+    /// A JSON merge patch (RFC 7386).
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn patch(&self, path: &str, patch: &Value) -> Result<Value, Fail> {
+        self.send(Method::PATCH, path, JSON, Some((MERGE_PATCH, patch))).await
+    }
+
+    /// # Errors
+    /// As `get`.
+    pub async fn delete(&self, path: &str, options: &Value) -> Result<Value, Fail> {
+        self.send(Method::DELETE, path, JSON, Some((JSON, options))).await
+    }
+
+    /// An answer whose end is not waited for: a watch or a log.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn stream(&self, path: &str, accept: &str) -> Result<Stream, Fail> {
+        let response = self.request(Method::GET, path, accept, None).await?;
+        Ok(Stream { body: response.into_body(), buffer: VecDeque::new(), ended: false })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Value, Fail> {
+        let response = self.request(method, path, accept, body).await?;
+        let bytes = self.collect(response.into_body()).await?;
+        serde_json::from_slice(&bytes).map_err(|e| Fail::other(format!("the node's answer to {path} is no JSON: {e}")))
+    }
+
+    /// The response to a request that was not refused; warnings are shown on the way.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<Response<Incoming>, Fail> {
+        let lost = |e: hyper::Error| Fail::other(format!("the connection to the node broke: {e}"));
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(&e))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(USER_AGENT, concat!("pinnace/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, accept);
+        let mut bytes = Bytes::new();
+        if let Some((content_type, value)) = body {
+            request = request.header(CONTENT_TYPE, content_type);
+            bytes = Bytes::from(value.to_string());
+        }
+        let request =
+            request.body(Full::new(bytes)).map_err(|e| Fail::other(format!("cannot ask the node for {path}: {e}")))?;
+        let response = sender.send_request(request).await.map_err(lost)?;
+        show_warnings(response.headers());
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let code = response.status().as_u16();
+        let bytes = self.collect(response.into_body()).await?;
+        Err(Fail::Refused(Box::new(Status::read(code, &bytes))))
+    }
+
+    async fn collect(&self, body: Incoming) -> Result<Bytes, Fail> {
+        let limited = Limited::new(body, REPLY_BYTES_MAX).collect().await;
+        limited.map(|c| c.to_bytes()).map_err(|e| Fail::other(format!("the node's answer broke off: {e}")))
+    }
+
+    fn unreachable(&self, why: &std::io::Error) -> Fail {
+        Fail::Unreachable { socket: self.socket.display().to_string(), why: why.to_string() }
+    }
+}
+
+impl Stream {
+    /// The next line with its end; a last one may have none. `Ok(None)` when the node has no more to say.
+    ///
+    /// # Errors
+    /// When the connection breaks or a line is longer than any that a node sends.
+    pub async fn line(&mut self) -> Result<Option<Vec<u8>>, Fail> {
+        let mut searched = 0;
+        loop {
+            if let Some(at) = self.buffer.iter().skip(searched).position(|b| *b == b'\n') {
+                return Ok(Some(self.buffer.drain(..=searched + at).collect()));
+            }
+            if self.ended {
+                return Ok((!self.buffer.is_empty()).then(|| self.buffer.drain(..).collect()));
+            }
+            searched = self.buffer.len();
+            if searched > LINE_BYTES_MAX {
+                return Err(Fail::other(format!("the node sent a line of more than {LINE_BYTES_MAX} bytes")));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.buffer.extend(frame.data_ref().into_iter().flat_map(|data| data.iter())),
+                Some(Err(e)) => return Err(Fail::other(format!("the connection to the node broke: {e}"))),
+                None => self.ended = true,
+            }
+        }
+    }
+
+    /// The next event of a watch: its type and its object. An `ERROR` event is a failure.
+    ///
+    /// # Errors
+    /// As `line`, and the node's refusal to go on.
+    pub async fn event(&mut self) -> Result<Option<(String, Value)>, Fail> {
+        let Some(line) = self.line().await? else { return Ok(None) };
+        let mut event: Value = serde_json::from_slice(&line)
+            .map_err(|e| Fail::other(format!("the node sent a watch event that is no JSON: {e}")))?;
+        let object = event["object"].take();
+        if event["type"] == "ERROR" {
+            return Err(Fail::Refused(Box::new(Status::from_value(500, &object))));
+        }
+        Ok(Some((event["type"].as_str().unwrap_or_default().to_string(), object)))
+    }
+}
+
+/// `Warning: 299 - "text"`. Source: RFC 7234 section 5.5, as Kubernetes uses it.
+fn show_warnings(headers: &HeaderMap) {
+    for header in headers.get_all(hyper::header::WARNING) {
+        if let Some(text) = header.to_str().ok().and_then(warning_text) {
+            term::warn(&text);
+        }
+    }
+}
+
+fn warning_text(header: &str) -> Option<String> {
+    let quoted = header.splitn(3, ' ').nth(2)?.strip_prefix('"')?;
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => return Some(text),
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    None
+}
+
+/// Where a node's socket is when nobody says: root's in `/run`, a user's in the session's directory.
+pub fn default_socket() -> PathBuf {
+    let uid = nix::unistd::geteuid();
+    if uid.is_root() {
+        return PathBuf::from("/run/pinnace/pinnace.sock");
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty()) {
+        Some(dir) => Path::new(&dir).join("pinnace/pinnace.sock"),
+        None => PathBuf::from(format!("/tmp/pinnace-{uid}/pinnace.sock")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::warning_text;
+
+    #[track_caller]
+    fn check(header: &str, expected: Option<&str>) {
+        assert_eq!(warning_text(header).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_warning_header_gives_its_text() {
+        check(r#"299 - "unknown field \"spec.foo\"""#, Some(r#"unknown field "spec.foo""#));
+        check(r#"299 - "a b c" "Thu, 01 Jan 1970""#, Some("a b c"));
+        for bad in ["", "299", "299 -", "299 - text", r#"299 - "open"#, r#"299 - "open\"#] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `scale`: how many pods a Job runs at a time.
+
+use serde_json::json;
+
+use super::Session;
+use super::args::ScaleArgs;
+use super::fail::Fail;
+use super::json::{int_at, text_at};
+use super::target::{self, Target, singular};
+use crate::model::Kind;
+
+pub async fn run(args: &ScaleArgs, s: &mut Session) -> Result<(), Fail> {
+    let Target::Named(named) = target::parse(&args.what)? else {
+        return Err(Fail::other("resource(s) were provided, but no name was specified"));
+    };
+    for (kind, name) in named {
+        match scale(args, kind, &name, s).await {
+            Ok(()) => s.out.line(&format!("{}/{name} scaled", singular(kind)))?,
+            Err(Fail::Silent) => return Err(Fail::Silent),
+            Err(fail @ Fail::Unreachable { .. }) => return Err(fail),
+            Err(fail) => s.report(&fail),
+        }
+    }
+    Ok(())
+}
+
+async fn scale(args: &ScaleArgs, kind: Kind, name: &str, s: &Session) -> Result<(), Fail> {
+    if kind != Kind::Job {
+        return Err(Fail::other(format!("cannot scale {}/{name}: only Jobs have a parallelism", singular(kind))));
+    }
+    let path = format!("{}/scale", target::object(kind, &s.namespace(&args.at), name));
+    let mut patch = json!({"spec": {"replicas": args.replicas}});
+    if let Some(expected) = args.current_replicas.filter(|n| *n >= 0) {
+        let now = s.client.get(&path).await?;
+        let actual = int_at(&now, "/spec/replicas").unwrap_or(0);
+        if actual != expected {
+            return Err(Fail::other(format!("Expected replicas to be {expected}, was {actual}")));
+        }
+        // What was checked must still hold when the change is made.
+        patch["metadata"] = json!({"resourceVersion": text_at(&now, "/metadata/resourceVersion")});
+    }
+    s.client.patch(&path, &patch).await.map(drop)
+}

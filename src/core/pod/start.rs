@@ -1,0 +1,172 @@
+//! Starts what is due: init containers one after another, then the app containers together; or says why one waits.
+
+use std::time::Duration;
+
+use crate::core::draft::Draft;
+use crate::model::pod::{Backoff, RestartPolicy};
+use crate::model::{Container, ContainerState, ContainerStatus, Effect, Ended, EventType, Launch, Pod};
+
+use super::launch::launch;
+use super::refusal::Refusal;
+use super::restart;
+use super::{say, shown};
+
+const IMAGE_REASONS: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+
+/// Writes the intent of each attempt that is due into the pod and has it started once that is durable.
+pub fn start_due(draft: &mut Draft, pod: &mut Pod) {
+    let spec = pod.spec.clone();
+    for name in due(pod) {
+        if let Some(container) = spec.init_containers.iter().chain(&spec.containers).find(|c| c.name == name) {
+            start(draft, pod, container);
+        }
+    }
+}
+
+/// Names of the containers that want an attempt, now or when what holds them is over.
+fn due(pod: &Pod) -> Vec<String> {
+    let policy = pod.spec.restart_policy;
+    let init = pod.status.init.iter().find(|c| !is_done(c));
+    let candidates = init.map_or(pod.status.containers.as_slice(), std::slice::from_ref);
+    candidates.iter().filter(|c| wants_attempt(c, policy)).map(|c| c.name.clone()).collect()
+}
+
+/// An init container that has succeeded.
+pub fn is_done(init: &ContainerStatus) -> bool {
+    init.state.ended().is_some_and(|ended| ended.exit_code == 0)
+}
+
+/// Whether there is to be another attempt of it; none is under way.
+pub fn wants_attempt(status: &ContainerStatus, policy: RestartPolicy) -> bool {
+    match &status.state {
+        ContainerState::Waiting { .. } => true,
+        ContainerState::Starting { .. } | ContainerState::Running { .. } => false,
+        ContainerState::Ended(ended) => restart::wants_restart(policy, ended.exit_code),
+    }
+}
+
+fn start(draft: &mut Draft, pod: &mut Pod, container: &Container) {
+    let Some(status) = pod.status_of(&container.name) else { return };
+    let before = restart::previous(status).cloned();
+    let is_excused = before.as_ref().is_some_and(|ended| is_excused(pod, &container.name, ended));
+    let crash = before.clone().filter(|_| !is_excused);
+    if let Some(ended) = &crash
+        && let Some(delay) = restart::delay(status.backoff.as_ref(), ended)
+        && draft.now().since(&ended.finished) < delay
+    {
+        return wait_after_crash(draft, pod, &container.name, ended, delay);
+    }
+    let number = status.restarts.saturating_add(u32::from(before.is_some()));
+    match launch(draft, pod, container, number) {
+        Ok((launch, skipped)) => {
+            for sentence in skipped {
+                say(draft, pod, &container.name, EventType::Warning, "InvalidEnvironmentVariableNames", &sentence);
+            }
+            begin(draft, pod, launch, crash.as_ref(), is_excused);
+        }
+        Err(Refusal::ImageMissing(image)) => wait_for_image(draft, pod, &container.name, &image),
+        Err(refusal) => refuse(draft, pod, &container.name, &refusal),
+    }
+}
+
+/// The end before was no crash: a reboot or a drain, or an init container that succeeded and runs again after a reboot.
+fn is_excused(pod: &Pod, container: &str, ended: &Ended) -> bool {
+    let is_init = pod.status.init.iter().any(|c| c.name == container);
+    ended.excused.is_some() || (is_init && ended.exit_code == 0)
+}
+
+/// Intent before process: the effect is carried out only when the state that is set here is durable.
+fn begin(draft: &mut Draft, pod: &mut Pod, launch: Launch, crash: Option<&Ended>, is_excused: bool) {
+    let now = draft.now();
+    let Some(status) = pod.status_of_mut(&launch.attempt.container) else { return };
+    status.last = restart::previous(status).cloned();
+    status.restarts = launch.attempt.number;
+    status.excused_restarts = status.excused_restarts.saturating_add(u32::from(is_excused));
+    if let Some(ended) = crash {
+        status.backoff = Some(restart::after_restart(status.backoff.as_ref(), ended, now));
+    }
+    status.pull = None;
+    status.stopping = None;
+    status.state = ContainerState::Starting { since: now.moment() };
+    draft.effect(Effect::Start(Box::new(launch)));
+}
+
+fn wait_after_crash(draft: &mut Draft, pod: &mut Pod, name: &str, ended: &Ended, delay: Duration) {
+    draft.wake_in(delay.saturating_sub(draft.now().since(&ended.finished)));
+    let state = ContainerState::Waiting {
+        reason: "CrashLoopBackOff".to_string(),
+        message: format!(
+            "back-off {} restarting failed container={name} pod={}",
+            restart::go_seconds(delay),
+            shown(pod)
+        ),
+        retry: Some(ended.finished.plus(delay)),
+    };
+    if wait(pod, name, state) {
+        let text = format!("Back-off restarting failed container {name} in pod {}", shown(pod));
+        say(draft, pod, name, EventType::Warning, "BackOff", &text);
+    }
+}
+
+/// Tried again in each step; nothing needs to wake the node for it.
+pub fn refuse(draft: &mut Draft, pod: &mut Pod, name: &str, refusal: &Refusal) {
+    let state =
+        ContainerState::Waiting { reason: refusal.reason().to_string(), message: refusal.message(), retry: None };
+    if wait(pod, name, state) {
+        let (reason, text) = refusal.event();
+        say(draft, pod, name, EventType::Warning, reason, &text);
+    }
+}
+
+/// A look into the image store that found nothing counts as a failed pull: the next is 10 s later, then 20 s, and so
+/// on up to 300 s, and the two reasons take turns. A registration starts the container without waiting for it.
+fn wait_for_image(draft: &mut Draft, pod: &mut Pod, name: &str, image: &str) {
+    let now = draft.now();
+    let Some(status) = pod.status_of_mut(name) else { return };
+    let known = status.pull.clone().zip(waiting_reason(status).filter(|r| IMAGE_REASONS.contains(r)));
+    let (pull, is_backing_off) = match known {
+        None => (restart::first(now), false),
+        Some((pull, reason)) if now.since(&pull.updated) >= duration(&pull) => {
+            (restart::doubled(&pull, now), reason == IMAGE_REASONS[0])
+        }
+        Some((pull, reason)) => (pull, reason == IMAGE_REASONS[1]),
+    };
+    let retry = Some(pull.updated.plus(duration(&pull)));
+    draft.wake_in(duration(&pull).saturating_sub(now.since(&pull.updated)));
+    status.pull = Some(pull);
+    let refusal = Refusal::ImageMissing(image.to_string());
+    let back_off = format!("Back-off pulling image \"{image}\"");
+    let message = if is_backing_off { back_off.clone() } else { refusal.message() };
+    let reason = IMAGE_REASONS[usize::from(is_backing_off)].to_string();
+    if !wait(pod, name, ContainerState::Waiting { reason, message, retry }) {
+        return;
+    }
+    if is_backing_off {
+        say(draft, pod, name, EventType::Normal, "BackOff", &back_off);
+    } else {
+        let (reason, text) = refusal.event();
+        say(draft, pod, name, EventType::Warning, reason, &text);
+    }
+}
+
+fn waiting_reason(status: &ContainerStatus) -> Option<&str> {
+    match &status.state {
+        ContainerState::Waiting { reason, .. } => Some(reason),
+        ContainerState::Starting { .. } | ContainerState::Running { .. } | ContainerState::Ended(_) => None,
+    }
+}
+
+fn duration(backoff: &Backoff) -> Duration {
+    Duration::from_millis(backoff.delay_ms)
+}
+
+/// Makes the container wait; the end of its last attempt is kept. True when that is news.
+fn wait(pod: &mut Pod, name: &str, state: ContainerState) -> bool {
+    let Some(status) = pod.status_of_mut(name) else { return false };
+    let is_news = status.state != state;
+    if is_news {
+        status.last = restart::previous(status).cloned();
+        status.state = state;
+    }
+    is_news
+}

@@ -1,1 +1,0 @@
-//! Kubernetes' cron grammar and firing times.

@@ -1,0 +1,360 @@
+//! The link's own loop: connect, hear, decode beside the loop, hand on, publish, and wait when the broker is gone. All that
+//! is decided here is when; what is said is in `outbox`, what is read is in `decode`.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::model::{LinkSeen, Push, PushId, Seen};
+
+use super::backoff::{Backoff, Choice, Dialect, random};
+use super::decode::{Memory, Message, Reader};
+use super::outbox::Outbox;
+use super::session::{Connect, Ended, Heard, Incoming, Receipt, Session, Why};
+use super::topic::{Place, Topics};
+use super::{LinkSettings, Up};
+
+/// Messages that were read and not yet handed on; beyond it nothing more is read.
+const HELD_MAX: usize = 16;
+/// Beside a set's own bytes: topic, properties, the packet's head.
+const PACKET_MARGIN_BYTES: usize = 64 << 10;
+/// A broker that cannot be told our bound may send as much, so that the sender of a large set hears why it is rejected.
+const LARGEST_READ_FACTOR: usize = 4;
+/// The good-bye takes so long at most.
+const FAREWELL_WAIT: Duration = Duration::from_secs(3);
+
+pub async fn run(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) {
+    let mut link = Link::new(settings, ups, seen);
+    loop {
+        let begun = Instant::now();
+        let Some(ended) = link.one_session().await else { return };
+        let held = if link.was_connected { begun.elapsed() } else { Duration::ZERO };
+        link.after(&ended);
+        if ended.why == Why::Refused && link.choice.refused() {
+            continue;
+        }
+        let wait = link.backoff.next(held, random());
+        tracing::info!(
+            "no MQTT session with {}: {}; next attempt in {:.1} s",
+            link.settings.mqtt.broker,
+            ended.text,
+            wait.as_secs_f64()
+        );
+        if !link.wait(Instant::now() + wait).await {
+            return;
+        }
+    }
+}
+
+struct Link {
+    settings: LinkSettings,
+    topics: Topics,
+    ups: mpsc::UnboundedReceiver<Up>,
+    seen: mpsc::Sender<Seen>,
+    outbox: Outbox,
+    choice: Choice,
+    backoff: Backoff,
+    /// Connections begun in this life.
+    connections: u64,
+    was_connected: bool,
+    /// Large packets came though they were not wanted: read them, so that they can be rejected.
+    reads_large: bool,
+    reader: Reader,
+    memory: Memory,
+    pushes: u64,
+    /// Read from the broker, to be decoded in this order.
+    inbox: VecDeque<Message>,
+    decoding: Option<JoinHandle<Push>>,
+    /// To be handed on in this order.
+    outgoing: VecDeque<Seen>,
+    /// What this session's broker waits for, in the order in which it sent: acknowledgements must keep that order, or a
+    /// broker may end the connection (MQTT-4.6.0-2).
+    unacknowledged: VecDeque<Owed>,
+}
+
+/// An acknowledgement that is owed to the broker.
+struct Owed {
+    push: PushId,
+    receipt: Receipt,
+    settled: bool,
+}
+
+/// One thing that happened.
+enum Turn {
+    Heard(Heard),
+    Up(Option<Up>),
+    Decoded(Option<Push>),
+    /// There was room to hand something on; none: nobody takes anything any more.
+    HandedOn(Option<()>),
+    Due,
+}
+
+impl Link {
+    fn new(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) -> Link {
+        let mqtt = &settings.mqtt;
+        let topics = Topics::new(&mqtt.topic_root, &settings.fleet, &settings.node);
+        Link {
+            outbox: Outbox::new(Duration::from_secs(mqtt.state_interval_s)),
+            choice: Choice::new(mqtt.protocol),
+            backoff: Backoff::new(Duration::from_secs(mqtt.reconnect_max_s)),
+            reader: Reader {
+                topics: topics.clone(),
+                fleet: settings.fleet.clone(),
+                set_bytes_max: mqtt.set_bytes_max,
+                decode: settings.decode.clone(),
+            },
+            topics,
+            ups,
+            seen,
+            connections: 0,
+            was_connected: false,
+            reads_large: false,
+            memory: Memory::default(),
+            pushes: 0,
+            inbox: VecDeque::new(),
+            decoding: None,
+            outgoing: VecDeque::new(),
+            unacknowledged: VecDeque::new(),
+            settings,
+        }
+    }
+
+    /// From the attempt to connect to the end; none: the link is to stop.
+    async fn one_session(&mut self) -> Option<Ended> {
+        self.connections += 1;
+        self.was_connected = false;
+        let connect = Connect {
+            mqtt: &self.settings.mqtt,
+            dialect: self.choice.dialect(),
+            packet_bytes_max: self.packet_bytes_max(),
+            will_topic: self.topics.up("live"),
+            will: self.presence("lost"),
+        };
+        let mut session = match Session::begin(&connect) {
+            Ok(session) => session,
+            Err(text) => return Some(Ended { why: Why::Lost, text }),
+        };
+        loop {
+            self.work(&session);
+            let due = self.outbox.due().filter(|_| self.was_connected);
+            match self.turn(Some(&mut session), due).await {
+                Turn::Heard(Heard::Ended(ended)) => return Some(ended),
+                Turn::Heard(heard) => self.hear(heard, &session),
+                Turn::Due if self.outbox.is_overdue(Instant::now()) => {
+                    return Some(Ended { why: Why::Lost, text: "the broker does not answer".into() });
+                }
+                Turn::Up(Some(Up::Stop)) => {
+                    self.farewell(session).await;
+                    return None;
+                }
+                Turn::Up(None) | Turn::HandedOn(None) => return None,
+                turn => self.take(turn),
+            }
+        }
+    }
+
+    /// Without a session: what was read is still decoded and handed on. False: the link is to stop.
+    async fn wait(&mut self, until: Instant) -> bool {
+        loop {
+            self.decode_next();
+            match self.turn(None, Some(until)).await {
+                Turn::Due => return true,
+                Turn::Up(None | Some(Up::Stop)) | Turn::HandedOn(None) => return false,
+                turn => self.take(turn),
+            }
+        }
+    }
+
+    async fn turn(&mut self, session: Option<&mut Session>, due: Option<Instant>) -> Turn {
+        let Link { ups, seen, outgoing, decoding, inbox, .. } = self;
+        let room = inbox.len() + outgoing.len() < HELD_MAX;
+        tokio::select! {
+            up = ups.recv() => Turn::Up(up),
+            permit = seen.reserve(), if !outgoing.is_empty() => Turn::HandedOn(permit.ok().map(|permit| {
+                if let Some(seen) = outgoing.pop_front() {
+                    permit.send(seen);
+                }
+            })),
+            push = decoded(decoding) => Turn::Decoded(push),
+            heard = heard(session), if room => Turn::Heard(heard),
+            () = until(due) => Turn::Due,
+        }
+    }
+
+    /// What a turn means whether there is a session or not.
+    fn take(&mut self, turn: Turn) {
+        match turn {
+            Turn::Up(Some(up)) => self.up(up),
+            Turn::Decoded(push) => {
+                self.decoding = None;
+                if let Some(push) = push {
+                    self.memory.remember(&push);
+                    self.outgoing.push_back(Seen::Pushed(Box::new(push)));
+                }
+            }
+            Turn::Heard(_) | Turn::Up(None) | Turn::HandedOn(_) | Turn::Due => {}
+        }
+    }
+
+    fn up(&mut self, up: Up) {
+        match up {
+            Up::Settle(id) => {
+                self.unacknowledged.iter_mut().filter(|owed| owed.push == id).for_each(|o| o.settled = true)
+            }
+            Up::Ack { key, revision, body } => self.outbox.ack(key, revision, &body),
+            Up::Node(document) => self.outbox.node(&document),
+            Up::State(document) => self.outbox.state(&document),
+            Up::Stop => {}
+        }
+    }
+
+    fn hear(&mut self, heard: Heard, session: &Session) {
+        match heard {
+            Heard::Connected { packet_bytes_max } => self.connected(packet_bytes_max, session),
+            Heard::Message(incoming) => self.message(*incoming),
+            Heard::Answered { refusal } => {
+                let delivered = self.outbox.answered(refusal.as_deref());
+                self.outgoing.extend(delivered.map(Seen::Link));
+            }
+            Heard::Ended(_) => {}
+        }
+    }
+
+    fn connected(&mut self, packet_bytes_max: Option<usize>, session: &Session) {
+        self.was_connected = true;
+        self.choice.connected();
+        let version = match self.choice.dialect() {
+            Dialect::V5 => "5",
+            Dialect::V3 => "3.1.1",
+        };
+        tracing::info!("MQTT {version} session with {}", self.settings.mqtt.broker);
+        self.outbox.connected(&self.presence("online"));
+        packet_bytes_max.into_iter().for_each(|most| self.outbox.limit(most));
+        let mut filters = self.topics.filters(&self.settings.groups);
+        if self.reads_large {
+            // A message that ends every session must not keep the other scopes from being heard: begin with another.
+            let turns = usize::try_from(self.connections).unwrap_or_default() % filters.len();
+            filters.rotate_left(turns);
+        }
+        if !session.subscribe(&filters) {
+            tracing::warn!("not all of the {} subscriptions could be made; give the node fewer groups", filters.len());
+        }
+        self.outgoing.push_back(Seen::Link(LinkSeen::Connected));
+    }
+
+    fn message(&mut self, incoming: Incoming) {
+        self.pushes += 1;
+        let id = PushId(self.pushes);
+        let place = self.topics.place(&incoming.topic);
+        self.unacknowledged.push_back(Owed { push: id, receipt: incoming.receipt, settled: place == Place::Other });
+        let (set, bad_slot) = match place {
+            Place::Set(set) => (set, false),
+            Place::BadSlot(set) => (set, true),
+            Place::Other => return,
+        };
+        self.inbox.push_back(Message { id, set, bad_slot, payload: incoming.payload });
+    }
+
+    /// Everything that can be done without waiting.
+    fn work(&mut self, session: &Session) {
+        while self.unacknowledged.front().is_some_and(|owed| owed.settled && session.acknowledge(&owed.receipt)) {
+            self.unacknowledged.pop_front();
+        }
+        if self.was_connected
+            && let Some(publication) = self.outbox.take(Instant::now())
+            && !session.publish(&self.topics.up(publication.leaf), publication.retain, publication.body)
+        {
+            // The queue of a broker that does not listen; it will be overdue.
+            tracing::debug!("the queue to the broker is full");
+        }
+        self.decode_next();
+    }
+
+    /// One at a time, so that the order on a slot stays, and beside the loop, so that a slow one stops nothing.
+    fn decode_next(&mut self) {
+        while self.decoding.is_none() {
+            let Some(message) = self.inbox.pop_front() else { return };
+            if let Some(push) = self.memory.recall(&message) {
+                self.outgoing.push_back(Seen::Pushed(Box::new(push)));
+                continue;
+            }
+            let reader = self.reader.clone();
+            self.decoding = Some(spawn_blocking(move || reader.read(&message)));
+        }
+    }
+
+    fn after(&mut self, ended: &Ended) {
+        // The broker sends what was not acknowledged again, and knows these receipts no more.
+        self.unacknowledged.clear();
+        self.outbox.lost();
+        if ended.why == Why::TooLarge {
+            tracing::warn!("the broker sent a packet beyond {} bytes; it goes on sending it", self.packet_bytes_max());
+            self.reads_large = true;
+        }
+        if self.was_connected {
+            self.outgoing.push_back(Seen::Link(LinkSeen::Lost));
+        }
+    }
+
+    fn packet_bytes_max(&self) -> usize {
+        let set = self.settings.mqtt.set_bytes_max;
+        // MQTT 3.1.1 has no way to tell the broker.
+        let large = self.reads_large || self.choice.dialect() == Dialect::V3;
+        (if large { set * LARGEST_READ_FACTOR } else { set }) + PACKET_MARGIN_BYTES
+    }
+
+    async fn farewell(&mut self, mut session: Session) {
+        if !self.was_connected {
+            return;
+        }
+        let until = Instant::now() + FAREWELL_WAIT;
+        self.outbox.farewell(&self.presence("off"));
+        while !self.outbox.is_idle() {
+            self.work(&session);
+            match timeout_at(until, session.next()).await {
+                Ok(Heard::Answered { refusal }) => drop(self.outbox.answered(refusal.as_deref())),
+                Ok(Heard::Ended(_)) | Err(_) => return,
+                Ok(Heard::Connected { .. } | Heard::Message(_)) => {}
+            }
+        }
+        session.disconnect();
+        while let Ok(heard) = timeout_at(until, session.next()).await {
+            if matches!(heard, Heard::Ended(_)) {
+                return;
+            }
+        }
+    }
+
+    /// The `live` document. Will and birth of one connection have the same `c`.
+    fn presence(&self, word: &str) -> Value {
+        let connection = self.settings.connections_before.saturating_add(self.connections);
+        json!({"s": word, "boot": self.settings.boot.as_str(), "c": connection})
+    }
+}
+
+async fn heard(session: Option<&mut Session>) -> Heard {
+    match session {
+        Some(session) => session.next().await,
+        None => pending().await,
+    }
+}
+
+/// None: the decoder died of the message. The message is not acknowledged, and the log says so.
+async fn decoded(decoding: &mut Option<JoinHandle<Push>>) -> Option<Push> {
+    match decoding {
+        Some(task) => task.await.map_err(|e| tracing::error!("a set could not be decoded: {e}")).ok(),
+        None => pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}

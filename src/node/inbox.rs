@@ -1,0 +1,104 @@
+//! Everything that waits for the loop, taken together: one turn serves all of it with one commit.
+
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::{Answer, Asked};
+use crate::clock::Alarm;
+use crate::model::{Ask, Seen};
+
+/// Items of one turn; what is beyond waits for the next.
+const TURN_ITEMS_MAX: usize = 1024;
+/// Requests that wait; a caller beyond them waits before it may ask.
+const ASKS_MAX: usize = 64;
+/// Changes are reported to the fleet together, this long after the first of them.
+const REPORT_PACE: Duration = Duration::from_secs(1);
+
+pub enum Item {
+    Seen(Seen),
+    Ask(Ask, bool, oneshot::Sender<Answer>),
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// A deadline of the last step has come, or the clock was set.
+    Due,
+    ReportDue,
+}
+
+pub struct Inbox {
+    runtime: mpsc::UnboundedReceiver<Seen>,
+    link: mpsc::Receiver<Seen>,
+    asks: mpsc::Receiver<Asked>,
+    asks_in: mpsc::Sender<Asked>,
+    signals: [Signal; 2],
+    report_at: Option<Instant>,
+    report_due: bool,
+}
+
+impl Inbox {
+    pub fn new(runtime: mpsc::UnboundedReceiver<Seen>, link: mpsc::Receiver<Seen>, signals: [Signal; 2]) -> Inbox {
+        let (asks_in, asks) = mpsc::channel(ASKS_MAX);
+        Inbox { runtime, link, asks, asks_in, signals, report_at: None, report_due: false }
+    }
+
+    pub fn asks(&self) -> mpsc::Sender<Asked> {
+        self.asks_in.clone()
+    }
+
+    /// Waits for the first item and takes everything else that is there.
+    pub async fn next(&mut self, alarm: &Alarm) -> Vec<Item> {
+        let report_at = self.report_at;
+        let report = async move {
+            match report_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let [terminate, interrupt] = &mut self.signals;
+        let first = tokio::select! {
+            Some(seen) = self.runtime.recv() => Item::Seen(seen),
+            Some(seen) = self.link.recv() => Item::Seen(seen),
+            Some((ask, dry_run, caller)) = self.asks.recv() => Item::Ask(ask, dry_run, caller),
+            _ = terminate.recv() => Item::Signal,
+            _ = interrupt.recv() => Item::Signal,
+            rang = alarm.rang() => match rang {
+                Ok(_) => Item::Due,
+                // A timer that cannot be read will not ring; what is due is then found with whatever comes next.
+                Err(e) => {
+                    tracing::error!("cannot read the timer: {e}");
+                    Item::Due
+                }
+            },
+            () = report => Item::ReportDue,
+        };
+        if matches!(first, Item::ReportDue) {
+            self.report_at = None;
+            self.report_due = true;
+        }
+        let mut items = vec![first];
+        self.take_waiting(&mut items);
+        items
+    }
+
+    fn take_waiting(&mut self, items: &mut Vec<Item>) {
+        while items.len() < TURN_ITEMS_MAX {
+            let next = (self.runtime.try_recv().ok().map(Item::Seen))
+                .or_else(|| self.link.try_recv().ok().map(Item::Seen))
+                .or_else(|| self.asks.try_recv().ok().map(|(ask, dry_run, caller)| Item::Ask(ask, dry_run, caller)));
+            let Some(next) = next else { return };
+            items.push(next);
+        }
+    }
+
+    /// Something changed that the fleet may want to know.
+    pub fn report_soon(&mut self) {
+        self.report_at.get_or_insert_with(|| Instant::now() + REPORT_PACE);
+    }
+
+    /// Whether it is time to report; asked once.
+    pub fn take_report(&mut self) -> bool {
+        std::mem::take(&mut self.report_due)
+    }
+}

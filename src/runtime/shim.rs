@@ -1,0 +1,269 @@
+//! The shim: the parent of one container's processes. It starts the first one, carries the output into the log, passes
+//! signals on, ends what is left when the first one ends, and leaves the exit record. It outlives the daemon and the
+//! spawner, knows neither, and is small: a fork of a small process that allocates next to nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getpid, pipe2};
+
+use crate::model::attempt::Stamp;
+use crate::model::{Exit, HowEnded, Limits};
+
+use super::claim::{Claim, Line};
+use super::logfile::{LogFile, Place, Stream};
+use super::order::{self, Groups, Keep, Start};
+use super::sys::{self, Pages};
+use super::{cgroup, child, descent, record};
+
+/// Ends every process of the container. SIGTERM goes to its first process alone.
+pub const KILL: Signal = Signal::SIGUSR1;
+
+/// Bytes of the reason that the container's process may leave for not having started; fits into a pipe at once.
+const REASON_BYTES_MAX: usize = 4096;
+
+/// Exit code of a process that could not become the container's; seen by nobody, the reason is told in words.
+const START_ERROR: i32 = 128;
+
+/// Runs one attempt to its end and leaves its record. All signals must be blocked, so that none is missed.
+pub fn run(start: &Start<Keep>, order: Pages, claim: &Claim) {
+    // On a tmpfs that is full the daemon is not told, and cannot stop the container; the rest goes on.
+    let _ = claim.say(&Line::Shim(getpid().as_raw()));
+    match Shim::begin(start, order, claim) {
+        Ok(shim) => shim.live(),
+        Err(e) => not_started(start, claim, e.to_string()),
+    }
+}
+
+/// Leaves the record of an attempt of which no process came to be.
+pub fn not_started(start: &Start<Keep>, claim: &Claim, reason: String) {
+    leave(start, claim, HowEnded::NotStarted(reason), None, false);
+}
+
+/// The evidence: on the disk, or, where the disk does not take it, at least where the daemon finds it in this boot.
+fn leave(start: &Start<Keep>, claim: &Claim, how: HowEnded, started: Option<Stamp>, oom_killed: bool) {
+    let attempt = start.launch.attempt.clone();
+    let exit = Exit { attempt, how, oom_killed, started, finished: sys::stamp(&start.boot) };
+    if record::write(&start.dirs, &exit).is_err() {
+        let _ = claim.say(&Line::Exit(exit));
+    }
+}
+
+struct Shim<'a> {
+    start: &'a Start<Keep>,
+    claim: &'a Claim,
+    signals: SignalFd,
+    log: LogFile,
+    outputs: [Stream; 2],
+    /// The container's first process.
+    first: Pid,
+    /// Closed by the kernel when that process runs its program; before, it may tell why it cannot.
+    word: Option<OwnedFd>,
+    reason: String,
+    started: Option<Stamp>,
+    oom_kills_before: u64,
+}
+
+impl<'a> Shim<'a> {
+    fn begin(start: &'a Start<Keep>, order: Pages, claim: &'a Claim) -> io::Result<Shim<'a>> {
+        // SAFETY: the default action runs no code of ours. The spawner ignores this signal; a shim must not.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
+        prctl::set_child_subreaper(true)?;
+        let noticed = [Signal::SIGCHLD, Signal::SIGTERM, KILL].into_iter().collect::<SigSet>();
+        let signals = SignalFd::with_flags(&noticed, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let group = start.groups.as_ref().map(|groups| make_groups(groups, &start.launch)).transpose()?;
+        let log = LogFile::create(log_place(start)).map_err(|e| about("create the log", &e))?;
+        let (stdout, stderr, word) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
+        do_not_block(&word.0)?;
+        let outputs = child::Outputs { stdout: stdout.1.as_fd(), stderr: stderr.1.as_fd() };
+        let first = fork_first(group.as_ref(), &order, &outputs, &word.1)?;
+        Ok(Shim {
+            start,
+            claim,
+            signals,
+            log,
+            outputs: [stream("stdout", stdout.0)?, stream("stderr", stderr.0)?],
+            first: Pid::from_raw(first),
+            word: Some(word.0),
+            reason: String::new(),
+            started: None,
+            oom_kills_before: group.map_or(0, |group| group.oom_kills),
+        })
+    }
+
+    /// From the first process's begin to the record of its end.
+    fn live(mut self) {
+        let how = loop {
+            self.wait();
+            self.hear_word();
+            for output in &mut self.outputs {
+                output.carry(&mut self.log);
+            }
+            if let Some(how) = self.heed_signals() {
+                break how;
+            }
+        };
+        self.end(how);
+    }
+
+    /// Until one of the descriptors has something, or a wait is interrupted: then all are looked at.
+    fn wait(&self) {
+        let word = self.word.as_ref().map(|word| word.as_fd());
+        let outputs = self.outputs.iter().filter_map(Stream::fd);
+        let all = std::iter::once(self.signals.as_fd()).chain(word).chain(outputs);
+        let mut all: Vec<PollFd> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let _ = poll(&mut all, PollTimeout::NONE);
+    }
+
+    /// The first process either says why it could not start, or closes the pipe by starting.
+    fn hear_word(&mut self) {
+        let Some(word) = &self.word else { return };
+        let mut bytes = [0; REASON_BYTES_MAX];
+        match nix::unistd::read(word, &mut bytes) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(len) if len > 0 => self.reason.push_str(&String::from_utf8_lossy(&bytes[..len])),
+            Ok(_) | Err(_) => {
+                self.word = None;
+                if self.reason.is_empty() {
+                    self.say_started();
+                }
+            }
+        }
+    }
+
+    fn say_started(&mut self) {
+        let at = sys::stamp(&self.start.boot);
+        self.started = Some(at.clone());
+        // As above: where it cannot be said, the exit record says it later.
+        let _ = self.claim.say(&Line::Started { pid: self.first.as_raw() as u32, at });
+    }
+
+    /// How the first process ended, if it has.
+    fn heed_signals(&mut self) -> Option<HowEnded> {
+        let mut ended = None;
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match Signal::try_from(info.ssi_signo as i32) {
+                Ok(Signal::SIGCHLD) => ended = self.reap().or(ended),
+                Ok(KILL) => self.kill(),
+                // Until it is reaped, nobody else can have its number.
+                Ok(_) if ended.is_none() => drop(kill(self.first, Signal::SIGTERM)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        ended
+    }
+
+    fn reap(&self) -> Option<HowEnded> {
+        let mut first = None;
+        while let Ok(Some((pid, how))) = sys::reap() {
+            if pid == self.first.as_raw() {
+                first = Some(how);
+            }
+        }
+        first
+    }
+
+    fn kill(&self) {
+        match &self.start.groups {
+            Some(groups) => drop(cgroup::kill(&groups.container)),
+            None => descent::kill_own(),
+        }
+    }
+
+    /// As a container runtime does when process 1 ends: what is left of the container ends with it.
+    fn end(mut self, how: HowEnded) {
+        while self.word.is_some() {
+            self.hear_word();
+        }
+        let mut oom_killed = false;
+        match &self.start.groups {
+            Some(groups) => {
+                let _ = cgroup::end(&groups.container);
+                oom_killed = cgroup::oom_kills(&groups.container) > self.oom_kills_before;
+                let _ = cgroup::remove(&groups.container);
+            }
+            None => descent::end_own(),
+        }
+        for output in &mut self.outputs {
+            output.drain(&mut self.log);
+        }
+        let how = if self.reason.is_empty() { how } else { HowEnded::NotStarted(self.reason) };
+        leave(self.start, self.claim, how, self.started, oom_killed);
+    }
+}
+
+/// The container's group, open for a process to be born in.
+struct Group {
+    directory: File,
+    path: PathBuf,
+    oom_kills: u64,
+}
+
+fn make_groups(groups: &Groups, keep: &Keep) -> io::Result<Group> {
+    make_group(&groups.pod, &keep.pod_limits).map_err(|e| about("set up the pod's cgroup", &e))?;
+    cgroup::enable(&groups.pod, groups.controllers.iter().map(String::as_str));
+    let open = || {
+        make_group(&groups.container, &keep.limits)?;
+        if groups.controllers.iter().any(|c| c == "memory") {
+            cgroup::die_as_one(&groups.container)?;
+        }
+        File::open(&groups.container)
+    };
+    let directory = open().map_err(|e| about("set up the container's cgroup", &e))?;
+    Ok(Group { directory, path: groups.container.clone(), oom_kills: cgroup::oom_kills(&groups.container) })
+}
+
+fn make_group(path: &Path, limits: &Limits) -> io::Result<()> {
+    cgroup::make(path)?;
+    cgroup::limit(path, limits)
+}
+
+/// Forks the container's first process, in its group from its first instruction on.
+fn fork_first(group: Option<&Group>, order: &[u8], outputs: &child::Outputs, word: &OwnedFd) -> io::Result<i32> {
+    let live = |join: Option<&Group>| {
+        let joined = join.map_or(Ok(()), |g| cgroup::join(&g.path).map_err(|e| format!("enter the cgroup: {e}")));
+        let launch = joined.and_then(|()| order::launch(order).map_err(|e| format!("read the order: {e}")));
+        let Err(reason) = launch.and_then(|launch| child::become_container(&launch, outputs));
+        let len = reason.len().min(REASON_BYTES_MAX);
+        let _ = nix::unistd::write(word, &reason.as_bytes()[..len]);
+        START_ERROR
+    };
+    let failed = |e: io::Error| about("start a process", &e);
+    let Some(group) = group else { return sys::fork(None, || live(None)).map_err(failed) };
+    match sys::fork(Some(group.directory.as_fd()), || live(None)) {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => sys::fork(None, || live(Some(group))).map_err(failed),
+        forked => forked.map_err(failed),
+    }
+}
+
+fn log_place(start: &Start<Keep>) -> Place {
+    let keep = &start.launch;
+    Place {
+        directory: start.dirs.logs(&keep.attempt),
+        attempt: keep.attempt.number,
+        bytes_max: keep.log_bytes_max,
+        files_max: keep.log_files_max,
+    }
+}
+
+fn stream(name: &'static str, pipe: OwnedFd) -> io::Result<Stream> {
+    do_not_block(&pipe)?;
+    Stream::new(name, pipe)
+}
+
+fn do_not_block(pipe: &OwnedFd) -> io::Result<()> {
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+fn about(what: &str, e: &io::Error) -> io::Error {
+    io::Error::new(e.kind(), format!("{what}: {e}"))
+}

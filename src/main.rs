@@ -24,11 +24,14 @@ fn main() -> ExitCode {
 fn dump_file(dir: Option<std::path::PathBuf>) -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
     let flags = Flags { data_dir: dir.map(|dir| dir.to_string_lossy().into_owned()), ..Flags::default() };
-    let dumped = Config::load(None, flags, env)
-        .map_err(|e| e.to_string())
-        .and_then(|config| store::dump(&config.data_dir, &mut std::io::stdout().lock()).map_err(|e| e.to_string()));
-    match dumped {
+    let config = match Config::load(None, flags, env) {
+        Ok(config) => config,
+        Err(e) => return fail(&e.to_string()),
+    };
+    match store::dump(&config.data_dir, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough.
+        Err(store::DumpError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("error: no node answers, and {why}");
             ExitCode::FAILURE

@@ -26,7 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Bug, Fault, World};
 
 /// The seeds that every run of the tests covers.
-const SEEDS: Range<u64> = 0..120;
+const SEEDS: Range<u64> = 0..60;
 
 /// One life of a device from a seed, faults first, then peace.
 fn live(seed: u64, bug: Option<Bug>, log: bool) -> World {

@@ -124,7 +124,7 @@ impl Client {
         body: Option<(&str, &Value)>,
     ) -> Result<Response<Incoming>, Fail> {
         let lost = |e: hyper::Error| Fail::other(format!("the connection to the node broke: {e}"));
-        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(&e))?;
+        let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(connection);
@@ -156,8 +156,8 @@ impl Client {
         limited.map(|c| c.to_bytes()).map_err(|e| Fail::other(format!("the node's answer broke off: {e}")))
     }
 
-    fn unreachable(&self, why: &std::io::Error) -> Fail {
-        Fail::Unreachable { socket: self.socket.display().to_string(), why: why.to_string() }
+    fn unreachable(&self, why: std::io::Error) -> Fail {
+        Fail::Unreachable { socket: self.socket.display().to_string(), why }
     }
 }
 
@@ -195,11 +195,12 @@ impl Stream {
         let Some(line) = self.line().await? else { return Ok(None) };
         let mut event: Value = serde_json::from_slice(&line)
             .map_err(|e| Fail::other(format!("the node sent a watch event that is no JSON: {e}")))?;
-        let object = event["object"].take();
-        if event["type"] == "ERROR" {
+        let object = event.get_mut("object").map(Value::take).unwrap_or_default();
+        let kind = event["type"].as_str().unwrap_or_default().to_string();
+        if kind == "ERROR" {
             return Err(Fail::Refused(Box::new(Status::from_value(500, &object))));
         }
-        Ok(Some((event["type"].as_str().unwrap_or_default().to_string(), object)))
+        Ok(Some((kind, object)))
     }
 }
 

@@ -8,7 +8,7 @@ use super::args::{Cascade, DeleteArgs, DryRun};
 use super::fail::Fail;
 use super::json::{list_at, text_at};
 use super::target::{self, Target, singular};
-use super::term::{Progress, say, warn};
+use super::term::{Progress, warn};
 use super::{Session, files, watch};
 
 /// One object to delete.
@@ -31,7 +31,7 @@ pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
     }
     let victims = victims(args, s).await?;
     if victims.is_empty() && !s.failed {
-        say("No resources found");
+        s.out.line("No resources found")?;
     }
     let mut gone_for = Vec::new();
     for victim in victims {

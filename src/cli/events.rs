@@ -25,7 +25,7 @@ pub async fn run(args: &EventsArgs, s: &mut Session) -> Result<(), Fail> {
     };
     let list = s.client.get(&path).await?;
     let mut events: Vec<Value> = list_at(&list, "/items").iter().filter(|e| is_wanted(args, e)).cloned().collect();
-    events.sort_by(|a, b| last_seen(a).cmp(last_seen(b)));
+    in_order(&mut events);
     if events.is_empty() && !args.watch {
         match args.all_namespaces {
             true => say("No events found."),
@@ -99,6 +99,12 @@ impl Printer<'_> {
         ]);
         row
     }
+}
+
+/// The latest last; within one second, in the order in which the node wrote them.
+pub fn in_order(events: &mut [Value]) {
+    let revision = |event: &Value| text_at(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or(0);
+    events.sort_by_cached_key(|event| (last_seen(event).to_string(), revision(event)));
 }
 
 fn last_seen(event: &Value) -> &str {

@@ -12,7 +12,7 @@ pub enum Fail {
     /// The node said no.
     Refused(Box<Status>),
     /// Nobody answers at the socket.
-    Unreachable { socket: String, why: String },
+    Unreachable { socket: String, why: std::io::Error },
     /// Anything else; the text is the whole of it, without the leading `error: `.
     Other(String),
     /// The whole of what is to be said, with no word before it.
@@ -134,14 +134,27 @@ impl fmt::Display for Fail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fail::Refused(status) => status.fmt(f),
-            Fail::Unreachable { socket, why } => write!(
-                f,
-                "The connection to the node at {socket} was refused - is pinnace node running? (systemctl status pinnace): {why}"
-            ),
+            Fail::Unreachable { socket, why } => fmt_unreachable(socket, why, f),
             Fail::Other(text) => write!(f, "error: {text}"),
             Fail::Told(text) => f.write_str(text),
             Fail::Silent => Ok(()),
         }
+    }
+}
+
+/// Whether nobody listens or one may not speak to him is not the same to the reader.
+fn fmt_unreachable(socket: &str, why: &std::io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match why.kind() {
+        NotFound | ConnectionRefused => write!(
+            f,
+            "The connection to the node at {socket} was refused - is pinnace node running? (systemctl status pinnace)"
+        ),
+        PermissionDenied => write!(
+            f,
+            "The connection to the node at {socket} is not permitted - use sudo, or join the socket's group (ls -l {socket})"
+        ),
+        _ => write!(f, "The connection to the node at {socket} failed: {why}"),
     }
 }
 

@@ -3,13 +3,15 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::manifest::{self, Strictness};
 use crate::model::{Cause, Failure, Kind, Reason};
 
 use super::fail::Fail;
-use super::json::text_at;
+use super::json::{map_mut, text_at};
 use super::target::{self, kind_of_document};
 use super::term::warn;
 
@@ -58,11 +60,20 @@ pub fn read(names: &[String], recursive: bool, check: Check) -> (Vec<Document>, 
 type Text = Result<(String, Vec<u8>), Fail>;
 
 fn standard_input() -> Vec<Text> {
+    let text = bounded(std::io::stdin().lock());
+    vec![
+        text.map(|text| ("STDIN".to_string(), text))
+            .map_err(|e| Fail::other(format!("cannot read standard input: {e}"))),
+    ]
+}
+
+/// The most that is read of one file. More than a manifest may have, so that a message can tell how long it is, and
+/// little enough that an endless file does no harm.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
+fn bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    // One byte more than may be, so that too much is seen without reading it all.
-    let limit = u64::try_from(manifest::BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let read = std::io::stdin().lock().take(limit).read_to_end(&mut text);
-    vec![read.map(|_| ("STDIN".to_string(), text)).map_err(|e| Fail::other(format!("cannot read standard input: {e}")))]
+    from.take(READ_BYTES_MAX).read_to_end(&mut text).map(|_| text)
 }
 
 fn texts(path: &Path, recursive: bool) -> Vec<Text> {
@@ -100,7 +111,7 @@ fn list(directory: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf
 
 fn read_file(path: &Path) -> Text {
     let name = path.display().to_string();
-    let text = std::fs::read(path).map_err(|e| match e.kind() {
+    let text = std::fs::File::open(path).and_then(bounded).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Fail::other(format!("the path {name:?} does not exist")),
         _ => Fail::other(format!("cannot read {name}: {e}")),
     })?;
@@ -174,9 +185,19 @@ fn lined(failure: &Failure, cause: &Cause) -> String {
     format!("{text}{}", line.unwrap_or_default())
 }
 
+/// Puts `stringData` into `data`, as the node does: what is shown has no `stringData`, and an unchanged Secret would
+/// look changed.
+fn encode_string_data(secret: &mut Value) {
+    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|s| s.shift_remove("stringData")) else { return };
+    let data = map_mut(secret, &["data"]);
+    for (key, text) in texts {
+        data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+    }
+}
+
 impl Document {
     fn new(source: &str, value: Value, check: Check) -> Result<Document, Fail> {
-        let (value, warning) = manifest::to_stable(value);
+        let (mut value, warning) = manifest::to_stable(value);
         if let (Some(warning), Check::Whole) = (warning, check) {
             warn(&warning);
         }
@@ -186,6 +207,9 @@ impl Document {
                 "unable to recognize {source:?}: no matches for kind {kind:?} in version {api_version:?}"
             )));
         };
+        if kind == Kind::Secret {
+            encode_string_data(&mut value);
+        }
         let document = Document { value, kind, source: source.to_string() };
         if document.name().is_empty() && text_at(&document.value, "/metadata/generateName").is_empty() {
             return Err(Fail::other(format!("error when reading {source:?}: {kind} has no metadata.name")));

@@ -92,11 +92,17 @@ async fn tables(args: &GetArgs, asks: &[Ask], prefixed: bool, wide: bool, s: &mu
         if i > 0 {
             s.out.line("")?;
         }
-        let mut view = View::new(args, group[0].0, prefixed, wide, s);
-        let text: String = group.iter().map(|(_, table)| view.print(table, None)).collect();
+        let text = View::new(args, group[0].0, prefixed, wide, s).print(&joined(group), None);
         s.out.text(&text)?;
     }
     Ok(())
+}
+
+/// One table of all rows, so that its columns are as wide as the widest of them.
+fn joined(tables: &[(Kind, Value)]) -> Value {
+    let mut table = tables[0].1.clone();
+    table["rows"] = tables.iter().flat_map(|(_, table)| rows_of(table).iter().cloned()).collect();
+    table
 }
 
 fn say_nothing_found(args: &GetArgs, asks: &[Ask], s: &Session) {

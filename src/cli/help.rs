@@ -12,7 +12,7 @@ Node:
   uncordon      Start pods again after cordon or drain
   drain         End every pod and start none until uncordon
   taint         Put taints on the node, or take them off
-  store         Read or save the node's database
+  store         Print the node's database
 
 Change:
   apply         Make objects as the files say

@@ -6,7 +6,7 @@ use crate::model::Kind;
 
 use super::args::{RolloutHistory, RolloutUndo};
 use super::fail::Fail;
-use super::json::{int_at, list_at, text_at};
+use super::json::{int_at, list_at, map_mut, text_at};
 use super::rollout::daemonsets;
 use super::{Session, describe, table, target};
 
@@ -23,9 +23,12 @@ pub async fn show(args: &RolloutHistory, s: &mut Session) -> Result<(), Fail> {
         let object = s.client.get(&target::object(Kind::DaemonSet, &namespace, &name)).await?;
         let revisions = revisions(&object, &namespace, s).await?;
         let text = if args.revision > 0 {
-            let chosen = revisions.iter().find(|r| r.number == args.revision).ok_or_else(|| unknown(args.revision))?;
+            let chosen = revisions
+                .iter()
+                .find(|r| r.number == args.revision)
+                .ok_or_else(|| Fail::other("unable to find the specified revision"))?;
             let template = describe::pod_template(&chosen.template);
-            format!("daemonset.apps/{name} with revision #{}\n{template}", chosen.number)
+            format!("daemonset.apps/{name} with revision #{}\n{template}\n", chosen.number)
         } else {
             let lines: String = revisions.iter().map(|r| format!("{}\t{}\n", r.number, r.cause)).collect();
             format!("daemonset.apps/{name} \n{}\n", table::elastic(&format!("REVISION\tCHANGE-CAUSE\n{lines}"), 2))
@@ -50,7 +53,7 @@ pub async fn undo(args: &RolloutUndo, s: &mut Session) -> Result<(), Fail> {
             continue;
         }
         // The whole template is put in place: a merge would keep what the older one did not have.
-        object["spec"]["template"] = chosen.template.clone();
+        map_mut(&mut object, &["spec"]).insert("template".into(), chosen.template.clone());
         s.client.put(&path, &object).await?;
         s.out.line(&format!("daemonset.apps/{name} rolled back"))?;
     }
@@ -62,7 +65,7 @@ fn choose(revisions: &[Revision], number: i64) -> Result<&Revision, Fail> {
     match (number, revisions) {
         (..0, _) => Err(unknown(number)),
         (0, [.., before, _newest]) => Ok(before),
-        (0, _) => Err(Fail::other("no rollout history found: there is no revision to go back to")),
+        (0, _) => Err(Fail::other("no last revision to roll back to")),
         (_, revisions) => revisions.iter().find(|r| r.number == number).ok_or_else(|| unknown(number)),
     }
 }

@@ -9,7 +9,6 @@ use super::args::LabelArgs;
 use super::fail::Fail;
 use super::json::{entries_at, list_at, text_at};
 use super::target::{self, Target, singular};
-use super::term::say;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
@@ -91,9 +90,11 @@ async fn change(
     if !args.overwrite {
         refuse_overwrites(&object, what, changes)?;
     }
-    let patch = patch(&object, what, changes);
+    let patch = patch(&object, what, changes, s)?;
     if patch.is_empty() {
-        return s.out.line(&format!("{shown} not {}", what.past()));
+        // kubectl says of labels alone that nothing was done.
+        let not = if what == What::Labels { "not " } else { "" };
+        return s.out.line(&format!("{shown} {not}{}", what.past()));
     }
     let only_removed = patch.values().all(Value::is_null);
     s.client.patch(&path, &json!({"metadata": {what.field(): patch}})).await?;
@@ -107,14 +108,19 @@ fn refuse_overwrites(object: &Value, what: What, changes: &Changes) -> Result<()
         if let (Some(value), Some(old)) = (value, old[key].as_str())
             && value != old
         {
-            return Err(Fail::other(format!("'{key}' already has a value ({old}), and --overwrite is false")));
+            return Err(Fail::other(match what {
+                What::Labels => format!("'{key}' already has a value ({old}), and --overwrite is false"),
+                What::Annotations => format!(
+                    "--overwrite is false but found the following declared annotation(s): '{key}' already has a value ({old})"
+                ),
+            }));
         }
     }
     Ok(())
 }
 
-/// Only what changes something. A key to remove that is not there is told and passed over.
-fn patch(object: &Value, what: What, changes: &Changes) -> Map<String, Value> {
+/// Only what changes something. A label to remove that is not there is told and passed over.
+fn patch(object: &Value, what: What, changes: &Changes, s: &mut Session) -> Result<Map<String, Value>, Fail> {
     let old = &object["metadata"][what.field()];
     let mut patch = Map::new();
     for (key, value) in changes {
@@ -122,10 +128,11 @@ fn patch(object: &Value, what: What, changes: &Changes) -> Map<String, Value> {
             (Some(value), Some(old)) if value == old => {}
             (Some(value), _) => drop(patch.insert(key.clone(), value.clone().into())),
             (None, Some(_)) => drop(patch.insert(key.clone(), Value::Null)),
-            (None, None) => say(&format!("{} {key:?} not found.", what.singular())),
+            (None, None) if what == What::Labels => s.out.line(&format!("label {key:?} not found."))?,
+            (None, None) => {}
         }
     }
-    patch
+    Ok(patch)
 }
 
 impl What {

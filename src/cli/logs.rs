@@ -40,6 +40,11 @@ pub async fn run(args: &LogsArgs, s: &mut Session) -> Result<(), Fail> {
         let path = query(&path, &[("container", &source.container)]);
         parameters.iter().fold(path, |path, (key, value)| query(&path, &[(key, value)]))
     };
+    if args.follow && !args.previous {
+        for source in &sources {
+            await_start(source, &namespace, s).await?;
+        }
+    }
     let paths: Vec<(Source, String)> = sources.into_iter().map(|source| (source.clone(), path(&source))).collect();
     if args.follow && paths.len() > 1 {
         return follow_all(&paths, args.prefix, s).await;
@@ -148,6 +153,31 @@ fn rank(pod: &Value) -> (bool, u8, bool, i64, String) {
     (text_at(pod, "/spec/nodeName").is_empty(), phase, !ready, -restarts.unwrap_or(0), created)
 }
 
+/// Waits a while for a container that is about to start: who follows a log wants to see it from the beginning.
+async fn await_start(source: &Source, namespace: &str, s: &Session) -> Result<(), Fail> {
+    let path = watch::only(&target::collection(Kind::Pod, Some(namespace)), &source.pod);
+    let started = watch::until(&s.client, &path, |seen| {
+        let starting = seen.values().any(|pod| is_starting(pod, &source.container));
+        Ok((!starting).then_some(()))
+    });
+    // When it takes too long, the node says of the log why there is none.
+    match tokio::time::timeout(POD_WAIT, started).await {
+        Ok(done) => done,
+        Err(_) => Ok(()),
+    }
+}
+
+fn is_starting(pod: &Value, container: &str) -> bool {
+    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let status = statuses.iter().flat_map(|at| list_at(pod, at)).find(|c| text_at(c, "/name") == container);
+    let is_first = |status: &Value| int_at(status, "/restartCount").unwrap_or(0) == 0;
+    match status.map(|status| (status, text_at(status, "/state/waiting/reason"))) {
+        None => text_at(pod, "/status/phase") == "Pending",
+        Some((status, "ContainerCreating" | "PodInitializing")) => is_first(status),
+        Some(_) => false,
+    }
+}
+
 /// The containers of a pod that are wanted.
 fn sources_of(pod: &Value, args: &LogsArgs) -> Result<Vec<Source>, Fail> {
     let name = text_at(pod, "/metadata/name");
@@ -241,6 +271,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_container_is_starting_until_it_has_run_or_cannot() {
+        let pod = |status: Value| json!({"status": {"phase": "Pending", "containerStatuses": [status]}});
+        let waiting = |reason: &str, restarts: u32| {
+            pod(json!({"name": "a", "restartCount": restarts, "state": {"waiting": {"reason": reason}}}))
+        };
+        assert!(is_starting(&waiting("ContainerCreating", 0), "a"));
+        assert!(is_starting(&waiting("PodInitializing", 0), "a"));
+        assert!(!is_starting(&waiting("ErrImageNeverPull", 0), "a"));
+        assert!(!is_starting(&waiting("ContainerCreating", 1), "a"));
+        assert!(!is_starting(&pod(json!({"name": "a", "state": {"running": {}}})), "a"));
+        assert!(is_starting(&json!({"status": {"phase": "Pending"}}), "a"));
+        assert!(!is_starting(&json!({"status": {"phase": "Failed"}}), "a"));
+    }
 
     #[test]
     fn the_pod_with_most_to_say_comes_first() {

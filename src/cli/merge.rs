@@ -32,7 +32,7 @@ fn differences(original: &Value, modified: &Value, current: &Value) -> Map<Strin
             patch.insert(key.clone(), without_nulls(wanted));
         }
     }
-    for key in original.as_object().into_iter().flat_map(Map::keys) {
+    for (key, _) in original.as_object().into_iter().flatten().filter(|(_, v)| !v.is_null()) {
         if modified[key].is_null() && !current[key].is_null() {
             patch.insert(key.clone(), Value::Null);
         }

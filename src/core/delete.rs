@@ -26,10 +26,21 @@ pub fn record(draft: &mut Draft, key: &Key, grace_s: Option<u32>, propagation: P
     if let Record::Pod(found) = &*found {
         return pod(draft, found, grace_s, None);
     }
-    // A namespace always goes after what it holds, whatever the caller says.
-    let propagation = if key.kind == Kind::Namespace { Propagation::Foreground } else { propagation };
-    // A namespace is the last to go: what it holds would have no place.
-    let propagation = if key.kind == Kind::Namespace { Propagation::Foreground } else { propagation };
+    let propagation = match key.kind {
+        // The last to go: what it holds would have no place.
+        Kind::Namespace => Propagation::Foreground,
+        Kind::DaemonSet | Kind::Job | Kind::CronJob => propagation,
+        // These own nothing that they could wait for.
+        Kind::Pod
+        | Kind::Node
+        | Kind::ConfigMap
+        | Kind::Secret
+        | Kind::ControllerRevision
+        | Kind::Event
+        | Kind::Image
+        | Kind::Set
+        | Kind::Ack => Propagation::Background,
+    };
     match propagation {
         Propagation::Background => draft.delete(key),
         Propagation::Orphan => {

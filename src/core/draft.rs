@@ -1,6 +1,7 @@
 //! A step in the making: the state as it would be if what was decided so far were committed. Controllers read and
 //! write it in turn until nothing changes any more; then it becomes a plan.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,23 +72,38 @@ impl<'a> Draft<'a> {
 
     /// All records of a kind, by namespace and name. A list of its own, so that the draft may be changed meanwhile.
     pub fn list(&self, kind: Kind) -> Vec<Arc<Record>> {
-        let first = Key::new(kind, "", "");
-        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
-        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.changed.contains_key(*key));
-        let mut merged: Vec<(&Key, &Arc<Record>)> = unchanged.collect();
-        merged.extend(changed.filter_map(|(key, record)| Some((key, record.as_ref()?))));
-        // Two sorted runs: cheap for a merge sort.
-        merged.sort_by(|a, b| a.0.cmp(b.0));
-        merged.into_iter().map(|(_, record)| record.clone()).collect()
+        self.merged(kind).cloned().collect()
     }
 
-    /// The records of a kind that `wanted` picks, in no order that means anything; cheaper than a list where few are.
+    /// The records of a kind that `wanted` picks, by namespace and name; cheaper than a list where few are.
     pub fn select(&self, kind: Kind, mut wanted: impl FnMut(&Record) -> bool) -> Vec<Arc<Record>> {
+        self.merged(kind).filter(|record| wanted(record)).cloned().collect()
+    }
+
+    /// What is unchanged and what is changed are both in order: one comparison a record, none behind the last change.
+    fn merged(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
         let first = Key::new(kind, "", "");
-        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
-        let changed = changed.filter_map(|(_, record)| record.as_ref());
-        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.is_changed(key)).map(|(_, record)| record);
-        unchanged.chain(changed).filter(|record| wanted(record)).cloned().collect()
+        let mut changed = self.changed.range(first..).take_while(move |(key, _)| key.kind == kind).peekable();
+        let mut unchanged = self.state.entries(kind).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (unchanged.peek(), changed.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some((old, _)), Some((new, _))) => old.cmp(new),
+                };
+                if order == Ordering::Less {
+                    return unchanged.next().map(|(_, record)| record);
+                }
+                if order == Ordering::Equal {
+                    unchanged.next();
+                }
+                if let Some((_, Some(record))) = changed.next() {
+                    return Some(record);
+                }
+            }
+        })
     }
 
     fn is_changed(&self, key: &Key) -> bool {
@@ -107,10 +123,7 @@ impl<'a> Draft<'a> {
 
     /// How many records of a kind there are.
     pub fn count(&self, kind: Kind) -> usize {
-        let first = Key::new(kind, "", "");
-        let changed = self.changed.range(first..).take_while(|(key, _)| key.kind == kind);
-        let unchanged = self.state.entries(kind).filter(|(key, _)| !self.changed.contains_key(*key));
-        unchanged.count() + changed.filter(|(_, record)| record.is_some()).count()
+        self.merged(kind).count()
     }
 
     /// What the object of this uid owns, of one kind.

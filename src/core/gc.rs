@@ -202,6 +202,15 @@ mod tests {
     }
 
     #[test]
+    fn what_owns_nothing_waits_for_nothing() {
+        let mut world = World::new();
+        world.put(ConfigMap { meta: meta("default", "m"), spec: Spec::new(json!({})).unwrap() });
+        world.delete(Kind::ConfigMap, "m", Propagation::Foreground);
+        world.settle();
+        assert_eq!(world.count(Kind::ConfigMap), 0);
+    }
+
+    #[test]
     fn orphans_on_purpose_stay() {
         let mut world = family();
         world.delete(Kind::CronJob, "c", Propagation::Orphan);

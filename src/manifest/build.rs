@@ -54,7 +54,7 @@ fn spec<View: DeserializeOwned>(document: Value) -> Result<Spec<View>, Cause> {
 }
 
 fn typed<T: DeserializeOwned>(field: &str, document: Value) -> Result<T, Cause> {
-    serde_json::from_value(document).map_err(|e| beyond(field, &e))
+    T::deserialize(&document).map_err(|e| beyond(field, &e))
 }
 
 fn beyond(field: &str, error: &serde_json::Error) -> Cause {

@@ -66,6 +66,8 @@ pub fn read_stream(text: &[u8]) -> Result<Vec<(Value, usize)>, Failure> {
     Ok(decode::flatten(stream)?.into_iter().map(|item| (item.value, item.line)).collect())
 }
 
+/// A document of an older version, or with the one misspelling that is taken, as the stable version says it; and the
+/// warning that goes with it. Anything else stays as it is. For a client that compares a document with what is there.
 pub fn to_stable(mut document: Value) -> (Value, Option<String>) {
     let Some(object) = document.as_object_mut() else { return (document, None) };
     let Ok((kind, api_version)) = version::of(object) else { return (document, None) };

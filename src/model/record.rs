@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::{
     Ack, ConfigMap, CronJob, DaemonSet, Event, Image, Job, Kind, Meta, Namespace, Node, Pod, Revision, Secret, Set,
@@ -20,7 +21,8 @@ pub struct Key {
     pub name: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Stored as JSON with its kind under `record`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "record")]
 pub enum Record {
     Namespace(Namespace),
@@ -121,6 +123,35 @@ impl Record {
     pub fn key(&self) -> Key {
         let meta = self.meta();
         Key::new(self.kind(), &meta.namespace, &meta.name)
+    }
+}
+
+/// By way of a `Value`, as manifests are read: one reader of each type in the program instead of three.
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Record, D::Error> {
+        Record::from_json(&Value::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Record {
+    fn from_json(json: &Value) -> Result<Record, serde_json::Error> {
+        use serde::de::Error;
+        Ok(match json.get("record").and_then(Value::as_str) {
+            Some("Namespace") => Record::Namespace(Deserialize::deserialize(json)?),
+            Some("Node") => Record::Node(Deserialize::deserialize(json)?),
+            Some("ConfigMap") => Record::ConfigMap(Deserialize::deserialize(json)?),
+            Some("Secret") => Record::Secret(Deserialize::deserialize(json)?),
+            Some("DaemonSet") => Record::DaemonSet(Deserialize::deserialize(json)?),
+            Some("ControllerRevision") => Record::ControllerRevision(Deserialize::deserialize(json)?),
+            Some("Job") => Record::Job(Deserialize::deserialize(json)?),
+            Some("CronJob") => Record::CronJob(Deserialize::deserialize(json)?),
+            Some("Pod") => Record::Pod(Deserialize::deserialize(json)?),
+            Some("Event") => Record::Event(Deserialize::deserialize(json)?),
+            Some("Image") => Record::Image(Deserialize::deserialize(json)?),
+            Some("Set") => Record::Set(Box::new(Deserialize::deserialize(json)?)),
+            Some("Ack") => Record::Ack(Deserialize::deserialize(json)?),
+            other => return Err(serde_json::Error::custom(format!("a record of the kind {other:?} is not known"))),
+        })
     }
 }
 

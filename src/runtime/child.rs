@@ -10,11 +10,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chroot, dup2_stderr, dup2_stdin, dup2_stdout, execve, getegid, geteuid, setsid};
 
 use crate::model::Launch;
+
+use super::sys;
 
 /// Where programs are looked up when `env` has no `PATH`; what container runtimes take.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -51,11 +53,7 @@ fn detach(outputs: &Outputs) -> io::Result<()> {
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(outputs.stdout.as_fd())?;
     dup2_stderr(outputs.stderr.as_fd())?;
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default action runs no code of ours.
-        unsafe { sigaction(signal, &default)? };
-    }
+    sys::default_signals();
     SigSet::empty().thread_set_mask()?;
     reset_limits();
     Ok(())

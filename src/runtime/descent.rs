@@ -7,7 +7,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
 use crate::model::Uid;
@@ -18,10 +18,20 @@ const POD_VARIABLE: &str = "PINNACE_POD_UID";
 /// Kills all that descends from this process until nothing is left. This process must be a subreaper: what loses its
 /// parent becomes its child.
 pub fn end_own() {
-    loop {
+    // Most containers leave nothing behind, and a walk through all processes is dear.
+    while has_children() {
         kill_own();
-        if waitpid(Pid::from_raw(-1), None) == Err(Errno::ECHILD) {
-            return;
+        let _ = waitpid(Pid::from_raw(-1), None);
+    }
+}
+
+/// Takes the exits of those that have ended.
+fn has_children() -> bool {
+    loop {
+        match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Err(Errno::ECHILD) => return false,
+            Ok(_) | Err(_) => {}
         }
     }
 }

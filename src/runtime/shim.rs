@@ -83,20 +83,13 @@ impl<'a> Shim<'a> {
         let log = LogFile::create(log_place(start)).map_err(|e| about("create the log", &e))?;
         let (stdout, stderr, word) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
         do_not_block(&word.0)?;
-        let outputs = child::Outputs { stdout: stdout.1.as_fd(), stderr: stderr.1.as_fd() };
-        let first = fork_first(group.as_ref(), &order, &outputs, &word.1)?;
-        Ok(Shim {
-            start,
-            claim,
-            signals,
-            log,
-            outputs: [stream("stdout", stdout.0)?, stream("stderr", stderr.0)?],
-            first: Pid::from_raw(first),
-            word: Some(word.0),
-            reason: String::new(),
-            started: None,
-            oom_kills_before: group.map_or(0, |group| group.oom_kills),
-        })
+        let outputs = [stream("stdout", stdout.0)?, stream("stderr", stderr.0)?];
+        // Last, as nothing may fail after it.
+        let ends = child::Outputs { stdout: stdout.1.as_fd(), stderr: stderr.1.as_fd() };
+        let first = Pid::from_raw(fork_first(group.as_ref(), &order, &ends, &word.1)?);
+        let oom_kills_before = group.map_or(0, |group| group.oom_kills);
+        let (word, reason, started) = (Some(word.0), String::new(), None);
+        Ok(Shim { start, claim, signals, log, outputs, first, word, reason, started, oom_kills_before })
     }
 
     /// From the first process's begin to the record of its end.

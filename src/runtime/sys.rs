@@ -64,6 +64,20 @@ fn clone_into(directory: BorrowedFd) -> io::Result<i32> {
     }
 }
 
+/// Gives every signal its default action, also those that the C library keeps to itself and those that whoever started
+/// the daemon had it ignore (`nohup`).
+pub fn default_signals() {
+    // The kernel's `struct sigaction`, all zero: the default action, no flags, nothing masked. Longer on no architecture.
+    const ZERO: [u64; 8] = [0; 8];
+    const SET_BYTES: usize = if cfg!(any(target_arch = "mips", target_arch = "mips64")) { 16 } else { 8 };
+    const SIGNALS: i32 = 64;
+    for signal in 1..=SIGNALS {
+        let none = ptr::null_mut::<u64>();
+        // SAFETY: reads less than `ZERO` holds and writes nothing. For SIGKILL and SIGSTOP it fails, harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ZERO.as_ptr(), none, SET_BYTES) };
+    }
+}
+
 /// Takes the exit of one child that has ended. None: no child has. Other than nix's, it knows real-time signals.
 pub fn reap() -> io::Result<Option<(i32, HowEnded)>> {
     let mut status = 0;

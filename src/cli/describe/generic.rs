@@ -38,28 +38,24 @@ pub fn namespace(page: &mut Page, namespace: &Value) {
     page.labels(0, "Labels", namespace, "/metadata/labels");
     page.annotations(0, namespace);
     page.field(0, "Status", text_at(namespace, "/status/phase"));
-    page.line(0, "\nNo resource quota.\n\nNo LimitRange resource.");
 }
 
 /// All fields, their names as words.
 pub fn describe(page: &mut Page, object: &Value) {
     page.head(object);
-    page.field(0, "API Version", text_at(object, "/apiVersion"));
-    page.field(0, "Kind", text_at(object, "/kind"));
-    page.line(0, "Metadata:");
-    page.field(1, "Creation Timestamp", text_at(object, "/metadata/creationTimestamp"));
-    page.field(1, "Resource Version", text_at(object, "/metadata/resourceVersion"));
-    page.field(1, "UID", text_at(object, "/metadata/uid"));
-    let rest =
-        entries_at(object, "").into_iter().filter(|(key, _)| !matches!(*key, "apiVersion" | "kind" | "metadata"));
-    rest.for_each(|(key, value)| field(page, 0, key, value));
+    let mut rest = object.clone();
+    if let Some(meta) = rest.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        // These stand above already, or are of no use to a person.
+        meta.retain(|key, _| {
+            !matches!(key.as_str(), "name" | "namespace" | "labels" | "annotations" | "managedFields")
+        });
+    }
+    entries_at(&rest, "").into_iter().for_each(|(key, value)| field(page, 0, key, value));
 }
 
 fn field(page: &mut Page, level: usize, key: &str, value: &Value) {
     let label = words(key);
     match value {
-        Value::Object(map) if map.is_empty() => page.field(level, &label, "<none>"),
-        Value::Array(items) if items.is_empty() => page.field(level, &label, "<none>"),
         Value::Object(_) => {
             page.line(level, &format!("{label}:"));
             entries_at(value, "").into_iter().for_each(|(key, value)| field(page, level + 1, key, value));
@@ -81,8 +77,13 @@ fn element(page: &mut Page, level: usize, item: &Value) {
     }
 }
 
-/// `workingDir` is `Working Dir`.
+/// `workingDir` is `Working Dir`; abbreviations stay what they are.
 fn words(key: &str) -> String {
+    match key {
+        "uid" => return "UID".into(),
+        "apiVersion" => return "API Version".into(),
+        _ => {}
+    }
     let mut out = String::new();
     for (i, c) in key.chars().enumerate() {
         if i == 0 {

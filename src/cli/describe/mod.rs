@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::model::Kind;
 
 use super::args::DescribeArgs;
-use super::events::interval;
+use super::events::{in_order, interval};
 use super::fail::Fail;
 use super::json::{list_at, text_at};
 use super::target::{self, Target, query};
@@ -128,7 +128,7 @@ async fn events_of(kind: Kind, object: &Value, s: &Session) -> Result<Vec<Value>
     let path = target::collection(Kind::Event, Some(namespace).filter(|n| !n.is_empty()));
     let list = s.client.get(&query(&path, &[("fieldSelector", &selector)])).await?;
     let mut events = list_at(&list, "/items").to_vec();
-    events.sort_by(|a, b| text_at(a, "/lastTimestamp").cmp(text_at(b, "/lastTimestamp")));
+    in_order(&mut events);
     Ok(events)
 }
 
@@ -142,8 +142,6 @@ fn events(page: &mut Page, events: &[Value]) {
     for event in events {
         let source = [text_at(event, "/source/component"), text_at(event, "/reportingComponent")];
         let source = source.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
-        let host = text_at(event, "/source/host");
-        let source = if host.is_empty() { source.to_string() } else { format!("{source}, {host}") };
         let (kind, reason) = (text_at(event, "/type"), text_at(event, "/reason"));
         let message = text_at(event, "/message").trim();
         page.line(1, &format!("{kind}\t{reason}\t{}\t{source}\t{message}", interval(event)));

@@ -27,10 +27,10 @@ pub fn describe(page: &mut Page, pod: &Value) {
     let statuses = |pointer| list_at(pod, pointer);
     if !list_at(pod, "/spec/initContainers").is_empty() {
         let (specs, statuses) = (list_at(pod, "/spec/initContainers"), statuses("/status/initContainerStatuses"));
-        container::describe(page, 0, "Init Containers", specs, Some(statuses));
+        container::describe(page, 0, "Init Containers", specs, Some((pod, statuses)));
     }
     let (specs, statuses) = (list_at(pod, "/spec/containers"), statuses("/status/containerStatuses"));
-    container::describe(page, 0, "Containers", specs, Some(statuses));
+    container::describe(page, 0, "Containers", specs, Some((pod, statuses)));
     conditions(page, pod);
     volumes(page, 0, &pod["spec"]);
     page.field_if(0, "QoS Class", text("/status/qosClass"));

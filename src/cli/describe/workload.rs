@@ -94,7 +94,8 @@ pub fn daemon_set(page: &mut Page, set: &Value, pods: &[Value]) {
         ("Number of Nodes Scheduled with Available Pods", "numberAvailable"),
         ("Number of Nodes Misscheduled", "numberMisscheduled"),
     ] {
-        page.field(0, label, int_at(set, &format!("/status/{field}")).unwrap_or(0));
+        // No tab: kubectl does not let these long labels widen the column.
+        page.line(0, &format!("{label}: {}", int_at(set, &format!("/status/{field}")).unwrap_or(0)));
     }
     let count = |phase: &str| pods.iter().filter(|pod| text_at(pod, "/status/phase") == phase).count();
     let (running, waiting, succeeded, failed) =

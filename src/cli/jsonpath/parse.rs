@@ -6,7 +6,7 @@ use super::{Node, Op, Slice, Step};
 
 pub type ParseError = String;
 
-/// How deep filters may stand within filters; nobody needs more, and the stack is finite.
+/// How deep filters may stand within filters and ranges within ranges; nobody needs more, and the stack is finite.
 const DEPTH_MAX: usize = 16;
 
 /// Where the reader is in the text.
@@ -30,6 +30,7 @@ pub fn template(text: &str) -> Result<Vec<Node>, ParseError> {
     let mut open: Vec<(Vec<Step>, Vec<Node>)> = vec![(Vec::new(), Vec::new())];
     while !reader.rest.is_empty() {
         let node = match reader.action_or_text()? {
+            Ok(Action::Range(_)) if open.len() > DEPTH_MAX => return Err("ranges are nested too deep".into()),
             Ok(Action::Range(over)) => {
                 open.push((over, Vec::new()));
                 continue;
@@ -244,9 +245,9 @@ impl Reader<'_> {
         if self.depth > DEPTH_MAX {
             return Err("filters are nested too deep".into());
         }
-        let left = self.steps(&[')', '=', '!', '<', '>'])?;
+        let left = self.steps(&[')', ']', '=', '!', '<', '>'])?;
         let op = self.operator()?;
-        let right = if op == Op::Exists { Vec::new() } else { self.steps(&[')'])? };
+        let right = if op == Op::Exists { Vec::new() } else { self.steps(&[')', ']'])? };
         if !self.eat(")") {
             return Err("unterminated filter".into());
         }
@@ -267,7 +268,7 @@ impl Reader<'_> {
             (">", Op::Greater),
             ("=", Op::Equal),
         ];
-        if matches!(self.peek(), Some(')') | None) {
+        if matches!(self.peek(), Some(')' | ']') | None) {
             return Ok(Op::Exists);
         }
         let found = OPERATORS.into_iter().find(|(text, _)| self.eat(text));

@@ -107,6 +107,7 @@ fn what_is_no_template_is_refused() {
     check_refused("{.nums[99999999999999999999]}", "invalid array index");
     check_refused("{.list[?(!@.on)].n}", "operator");
     check_refused(&format!("{{.a{}", "[?(@.a".repeat(10_000)), "nested too deep");
+    check_refused(&"{range .a[*]}".repeat(100_000), "nested too deep");
     check_refused("{é}", "unrecognized identifier é");
     check_refused("{#}", "unrecognized character");
 }

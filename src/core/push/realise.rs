@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::core::draft::Draft;
 use crate::core::{admit, delete};
 use crate::model::set::{Member, MemberState};
-use crate::model::{Key, Kind, Propagation, Record, Set, SetKey};
+use crate::model::{Key, Kind, Propagation, Record, Scope, Set, SetKey};
 
 use super::accept::may_be_remade;
 
@@ -79,7 +79,7 @@ fn settle(draft: &mut Draft, key: &Key, claims: &[Claim], members: &mut BTreeMap
     }
     let uid = draft.get(key).map(|object| object.meta().uid.clone());
     for claim in claims {
-        let state = if claim.set != winner.set && claim.set.scope == winner.set.scope {
+        let state = if claim.set != winner.set && breadth(&claim.set.scope) == breadth(&winner.set.scope) {
             MemberState::Conflict(format!("set {} had it first", winner.set))
         } else if claim.set != winner.set {
             MemberState::ShadowedBy(winner.set.clone())
@@ -94,15 +94,18 @@ fn settle(draft: &mut Draft, key: &Key, claims: &[Claim], members: &mut BTreeMap
 
 /// The narrower scope wins; within one scope who had it first, then the slot's name.
 fn right_of_way<'a>(claims: &'a [Claim], owner: Option<&SetKey>) -> &'a Claim {
-    let rank = |claim: &Claim| {
-        let scope = match &claim.set.scope {
-            crate::model::Scope::All => 0,
-            crate::model::Scope::Group(_) => 1,
-            crate::model::Scope::Node => 2,
-        };
-        (scope, owner == Some(&claim.set), std::cmp::Reverse(claim.set.slot.clone()))
-    };
+    let rank =
+        |claim: &Claim| (breadth(&claim.set.scope), owner == Some(&claim.set), std::cmp::Reverse(claim.set.clone()));
     claims.iter().max_by_key(|claim| rank(claim)).expect("an object is settled only where a set claims it")
+}
+
+/// All groups of a node are equals.
+fn breadth(scope: &Scope) -> u8 {
+    match scope {
+        Scope::All => 0,
+        Scope::Group(_) => 1,
+        Scope::Node => 2,
+    }
 }
 
 fn note(

@@ -229,6 +229,18 @@ fn the_narrower_scope_has_the_right_of_way_and_the_loser_comes_back() {
 }
 
 #[test]
+fn two_groups_of_a_node_are_equals_and_the_first_one_keeps_it() {
+    let mut w = World::new();
+    w.boot(&["pos", "zoo"]);
+    let zoo = SetKey { scope: Scope::Group("zoo".into()), slot: "y".into() };
+    w.push(&zoo, "1", None, vec![map("a", "zoo")]);
+    w.push(&group("y"), "2", None, vec![map("a", "pos")]);
+    assert_eq!(w.value("a").as_deref(), Some("zoo"));
+    let key = Key::new(Kind::ConfigMap, "default", "a");
+    assert!(matches!(w.set(&group("y")).objects[&key].state, MemberState::Conflict(_)));
+}
+
+#[test]
 fn what_was_made_on_the_device_is_not_touched_until_it_is_gone() {
     let mut w = World::new();
     w.ask(Ask::Create(Box::new(map("a", "mine")))).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::{Cause, Quantity};
@@ -222,7 +223,7 @@ fn amounts<'a>(wrong: &mut Vec<Cause>, amounts: &At<'a>) -> BTreeMap<&'a str, (Q
 }
 
 fn quantity(at: &At<'_>) -> Option<Quantity> {
-    serde_json::from_value(at.value.clone()).ok()
+    Quantity::deserialize(at.value).ok()
 }
 
 pub(super) fn warnings(container: &At<'_>) -> Vec<String> {

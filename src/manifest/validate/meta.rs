@@ -1,5 +1,6 @@
 //! `metadata`, labels and label selectors (`apimachinery/pkg/api/validation/objectmeta.go`).
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::model::{Cause, Kind, Labels, Selector};
@@ -113,8 +114,7 @@ fn requirements(wrong: &mut Vec<Cause>, selector: &At<'_>) {
 }
 
 fn selects(wrong: &mut Vec<Cause>, selector: &At<'_>, labels: &At<'_>) {
-    let typed = |value: &Value| serde_json::from_value::<Selector>(value.clone()).ok();
-    let Some(selector) = typed(selector.value).filter(|s| !s.is_empty()) else { return };
+    let Some(selector) = Selector::deserialize(selector.value).ok().filter(|s| !s.is_empty()) else { return };
     let found = labels.entries().filter_map(|(key, value)| Some((key.to_string(), value.text()?.to_string())));
     if !selector.matches(&found.collect::<Labels>()) {
         let empty = Value::Object(serde_json::Map::new());

@@ -1,0 +1,252 @@
+//! Flags of the verbs that change something.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Subcommand, ValueEnum};
+
+use super::{DryRun, Files, Namespace};
+
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    #[command(flatten)]
+    pub files: Files,
+    /// Change nothing: check here (client) or in the node (server)
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub dry_run: DryRun,
+    /// Print the objects: json, yaml, name, jsonpath=…
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<String>,
+    #[command(flatten)]
+    pub at: Namespace,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplaceArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Delete the objects first and create them anew
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Cascade {
+    #[default]
+    Background,
+    Foreground,
+    /// What the object owns stays.
+    Orphan,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// KIND NAME…, KIND/NAME …
+    #[arg(value_name = "WHAT", required_unless_present = "filename")]
+    pub what: Vec<String>,
+    /// What these files or directories name, - for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "what")]
+    pub filename: Vec<String>,
+    /// Go into the directories below, too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub at: Namespace,
+    /// In all namespaces (with --all or --selector)
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// All objects of the kind
+    #[arg(long, conflicts_with = "selector")]
+    pub all: bool,
+    /// Objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Seconds that pods get to end (-1: what the pod says)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = -1, hide_default_value = true)]
+    pub grace_period: i64,
+    /// End pods with SIGKILL, at once (with --grace-period=0)
+    #[arg(long)]
+    pub force: bool,
+    /// As --grace-period=1
+    #[arg(long, conflicts_with_all = ["grace_period", "force"])]
+    pub now: bool,
+    /// What becomes of what the object owns
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub cascade: Cascade,
+    /// Wait until the objects are gone
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub wait: bool,
+    /// Wait at most that long: 30s, 5m (0s: without end)
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]
+    pub timeout: String,
+    /// Say nothing of objects that are not there
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Print names only: name
+    #[arg(short, long, value_name = "FORMAT")]
+    pub output: Option<String>,
+    /// Change nothing: say here (client) or ask the node (server)
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub dry_run: DryRun,
+}
+
+#[derive(Debug, Args)]
+pub struct ScaleArgs {
+    /// job NAME … or job/NAME …
+    #[arg(value_name = "WHAT", required = true)]
+    pub what: Vec<String>,
+    /// How many pods to run at a time
+    #[arg(long, value_name = "N")]
+    pub replicas: u32,
+    /// Only if it is that many now
+    #[arg(long, value_name = "M")]
+    pub current_replicas: Option<i64>,
+    #[command(flatten)]
+    pub at: Namespace,
+}
+
+#[derive(Debug, Args)]
+pub struct NodeName {
+    /// Name of the node; may be left out, as there is one
+    #[arg(value_name = "NODE")]
+    pub node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    #[command(flatten)]
+    pub node: NodeName,
+    /// Give up waiting after that long (0s: never)
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]
+    pub timeout: String,
+    /// Taken for kubectl's sake: pods of DaemonSets always end, too
+    #[arg(long, hide = true)]
+    pub ignore_daemonsets: bool,
+    /// Taken for kubectl's sake: nothing is ever emptied
+    #[arg(long, hide = true)]
+    pub delete_emptydir_data: bool,
+    /// Taken for kubectl's sake: pods without an owner always end, too
+    #[arg(long, hide = true)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TaintArgs {
+    /// [nodes NAME] key[=value]:Effect … or key[:Effect]- …
+    #[arg(value_name = "WHAT", required = true, allow_hyphen_values = false)]
+    pub what: Vec<String>,
+    /// Change the value of a taint that is there
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// KIND NAME … or KIND/NAME …, then k=v … and k- …
+    #[arg(value_name = "WHAT", required = true)]
+    pub what: Vec<String>,
+    /// Change values that are there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// All objects of the kind
+    #[arg(long, conflicts_with = "selector")]
+    pub all: bool,
+    /// Objects with these labels
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Print what is there and change nothing
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub at: Namespace,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Rollout {
+    /// Wait until all pods are of the newest template
+    Status(RolloutStatus),
+    /// Replace all pods by new ones
+    Restart(RolloutTarget),
+    /// List the templates that can be rolled back to
+    History(RolloutHistory),
+    /// Go back to an earlier template
+    Undo(RolloutUndo),
+}
+
+#[derive(Debug, Args)]
+pub struct RolloutTarget {
+    /// ds/NAME or ds NAME
+    #[arg(value_name = "WHAT", required = true)]
+    pub what: Vec<String>,
+    #[command(flatten)]
+    pub at: Namespace,
+}
+
+#[derive(Debug, Args)]
+pub struct RolloutStatus {
+    #[command(flatten)]
+    pub target: RolloutTarget,
+    /// Print how it stands, or wait until it is done
+    #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pub watch: bool,
+    /// Give up after that long (0s: never)
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]
+    pub timeout: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RolloutHistory {
+    #[command(flatten)]
+    pub target: RolloutTarget,
+    /// Show this revision's template
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub revision: i64,
+}
+
+#[derive(Debug, Args)]
+pub struct RolloutUndo {
+    #[command(flatten)]
+    pub target: RolloutTarget,
+    /// Which one (0: the one before)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub to_revision: i64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Let manifests use a directory under an image's name
+    Add(ImageAdd),
+    /// List the images that this node knows
+    #[command(visible_alias = "ls")]
+    List,
+    /// Forget images; their directories stay
+    #[command(visible_alias = "remove")]
+    Rm(ImageRm),
+}
+
+#[derive(Debug, Args)]
+pub struct ImageAdd {
+    /// As in a manifest: luksa/batch-job, busybox:1.36
+    pub name: String,
+    /// Root of the container's file system; / is the host's own
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Program and first arguments, where the manifest has no command: a line as in a shell, or a JSON list
+    #[arg(long, value_name = "LINE", default_value = "", hide_default_value = true)]
+    pub entrypoint: String,
+    /// Arguments, where the manifest has neither command nor args: as above
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, default_value = "", hide_default_value = true)]
+    pub cmd: String,
+    /// Environment: NAME=VALUE (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Working directory, where the manifest has none
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    pub workdir: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ImageRm {
+    /// As they were added
+    #[arg(required = true)]
+    pub name: Vec<String>,
+}

@@ -1,0 +1,29 @@
+//! The node as its owner meets it: the real binary, real processes and signals, a real broker.
+
+#[path = "device/broker.rs"]
+mod broker;
+#[path = "device/crash.rs"]
+mod crash;
+#[path = "support/device.rs"]
+#[allow(dead_code)]
+mod device;
+#[path = "device/input.rs"]
+mod input;
+#[path = "support/mosquitto.rs"]
+#[allow(dead_code)]
+mod mosquitto;
+#[path = "support/peer.rs"]
+#[allow(dead_code)]
+mod peer;
+#[path = "device/pods.rs"]
+mod pods;
+#[path = "device/store.rs"]
+mod store;
+
+/// A test that only root can make says so where it is not made.
+fn needs_root(test: &str) -> bool {
+    if !device::is_root() {
+        println!("NOT RUN (needs root): {test}");
+    }
+    device::is_root()
+}

@@ -1,0 +1,220 @@
+//! The fleet speaks over a real mosquitto: what it asks for is done and answered; what happens to the broker changes
+//! nothing.
+
+use serde_json::{Value, json};
+
+use crate::device::Device;
+use crate::mosquitto::{Mosquitto, free_port};
+use crate::peer::Peer;
+
+fn config_map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{v: '{value}'}}\n")
+}
+
+const AGENT: &str = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: main, command: [sleep, '100000']}
+";
+
+fn device(broker: &Mosquitto, further: &[&str]) -> Device {
+    Device::start(&[&["--broker", &broker.url(), "--fleet", "demo", "--groups", "pos"], further].concat())
+}
+
+/// The container started at this time, and how often it was restarted.
+fn agent(device: &Device) -> (String, i64) {
+    device.eventually("the agent runs", |device| {
+        let pod = device.items(&["pods", "-l", "app=agent"]).into_iter().next()?;
+        let status = &pod["status"]["containerStatuses"][0];
+        let started = status["state"]["running"]["startedAt"].as_str()?.to_string();
+        Some((format!("{started} {}", status["containerID"]), status["restartCount"].as_i64()?))
+    })
+}
+
+fn value(device: &Device, name: &str) -> Option<String> {
+    let said = device.say(&["get", "configmap", name, "-o", "jsonpath={.data.v}"]);
+    said.ok()
+}
+
+fn gone(device: &Device, name: &str) -> Option<()> {
+    value(device, name).is_none().then_some(())
+}
+
+/// Waits for the ack of a slot, in a runtime of its own.
+fn ack(broker: &Mosquitto, slot: &str, act: impl FnOnce()) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut peer = Peer::connect(broker.port(), "listener", "pn/demo/u/gw-7/ack").await;
+        act();
+        peer.hear(|heard| heard.json()["slot"] == slot).await.json()
+    })
+}
+
+fn retained(broker: &Mosquitto, leaf: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let topic = format!("pn/demo/u/gw-7/{leaf}");
+    runtime.block_on(async {
+        let mut peer = Peer::connect(broker.port(), "watcher", &topic).await;
+        peer.hear(|heard| fits(&heard.json())).await.json()
+    })
+}
+
+#[test]
+fn a_plain_file_on_each_kind_of_topic_is_taken_and_answered() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    for (scope, slot) in [("all", "a"), ("grp/pos", "b"), ("node/gw-7", "c")] {
+        let topic = format!("pn/demo/d/{scope}/{slot}");
+        let answer = ack(&broker, slot, || broker.publish_retained(&topic, config_map(slot, "1").as_bytes()));
+        assert_eq!(answer["result"], "Committed", "{answer}");
+        assert_eq!(value(&device, slot).as_deref(), Some("1"));
+    }
+    broker.publish_retained("pn/demo/d/grp/other/d", config_map("d", "1").as_bytes());
+    broker.publish_retained("pn/demo/d/node/gw-8/e", config_map("e", "1").as_bytes());
+    broker.publish_retained("pn/other/d/all/f", config_map("f", "1").as_bytes());
+    // A message that is for this node comes after those that are not.
+    broker.publish_retained("pn/demo/d/all/last", config_map("last", "1").as_bytes());
+    device.eventually("the last one", |device| value(device, "last"));
+    for name in ["d", "e", "f"] {
+        assert_eq!(value(&device, name), None, "{name} is for somebody else");
+    }
+    let state = retained(&broker, "state", |state| state["sets"].as_array().is_some_and(|sets| sets.len() == 4));
+    assert!(state["sets"].as_array().unwrap().iter().all(|set| set["phase"] == "Committed"), "{state}");
+    let node = retained(&broker, "node", |_| true);
+    assert_eq!((node["name"].as_str(), node["security"].as_str()), (Some("gw-7"), Some("unsigned")));
+}
+
+#[test]
+fn a_set_is_changed_pruned_refused_and_emptied() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    let topic = "pn/demo/d/all/x";
+    let push = |text: &str| ack(&broker, "x", || broker.publish_retained(topic, text.as_bytes()));
+    push(&format!("{}---\n{}", config_map("a", "1"), config_map("b", "1")));
+    push(&config_map("a", "2"));
+    assert_eq!((value(&device, "a").as_deref(), value(&device, "b")), (Some("2"), None));
+
+    let answer = push(&format!(
+        "{}---\nkind: Job\napiVersion: batch/v1\nmetadata: {{name: j}}\nspec: {{parralelism: 1}}\n",
+        config_map("a", "3")
+    ));
+    assert_eq!(answer["result"], "Rejected");
+    let why = answer["status"]["message"].as_str().unwrap();
+    assert!(why.contains("parralelism") && why.contains("parallelism") && why.contains("line"), "{why}");
+    assert_eq!(value(&device, "a").as_deref(), Some("2"), "a refused set changes nothing");
+    let state = retained(&broker, "state", |state| state["sets"][0]["phase"] == "Rejected");
+    assert!(state["sets"][0]["rejected"]["message"].as_str().unwrap().contains("parralelism"));
+
+    let tombstone = |rev: u64| format!("# pinnace: {}\n", json!({"v": 1, "rev": rev, "empty": true}));
+    assert_eq!(push(&tombstone(9))["result"], "Committed");
+    assert_eq!(value(&device, "a"), None);
+    let old = format!("# pinnace: {}\n{}", json!({"v": 1, "rev": 8, "ack": "me"}), config_map("a", "8"));
+    let answer = push(&old);
+    assert_eq!((answer["result"].as_str(), answer["id"].as_str()), (Some("Stale"), Some("me")));
+    assert_eq!(value(&device, "a"), None, "an old message does not bring it back");
+}
+
+#[test]
+fn a_broker_that_is_absent_dies_or_forgets_changes_nothing() {
+    let port = free_port();
+    let url = format!("mqtt://127.0.0.1:{port}");
+    let mut device = Device::start(&["--broker", &url, "--fleet", "demo"]);
+    device.apply(&config_map("local", "1"));
+
+    let mut broker = Mosquitto::start_with(port, "allow_anonymous true\n");
+    broker.publish_retained("pn/demo/d/all/agent", AGENT.as_bytes());
+    let before = agent(&device);
+    broker.kill();
+    device.eventually("the loss is noticed", |device| (device.metric("pinnace_link_connected") == 0).then_some(()));
+    assert_eq!(agent(&device), before);
+    device.crash();
+    device.boot();
+    assert_eq!(agent(&device), before, "with no broker the daemon adopts what runs");
+
+    // It comes back and has forgotten everything.
+    let broker = Mosquitto::start_with(port, "allow_anonymous true\n");
+    device.eventually("the node is back", |device| (device.metric("pinnace_link_connected") == 1).then_some(()));
+    broker.publish_retained("pn/demo/d/all/other", config_map("other", "1").as_bytes());
+    device.eventually("it takes sets again", |device| value(device, "other"));
+    assert_eq!(agent(&device), before, "a set that the broker forgot goes on");
+    broker.publish_retained("pn/demo/d/all/agent", AGENT.as_bytes());
+    broker.publish_retained("pn/demo/d/all/other", config_map("other", "2").as_bytes());
+    device.eventually("the message after it", |device| (value(device, "other")? == "2").then_some(()));
+    assert_eq!(agent(&device), before, "and so it does when the broker has it again");
+    assert_eq!(value(&device, "local").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_delete_made_while_the_device_was_away_is_honoured() {
+    let broker = Mosquitto::start();
+    let mut device = device(&broker, &[]);
+    broker.publish_retained("pn/demo/d/all/x", config_map("a", "1").as_bytes());
+    device.eventually("it is there", |device| value(device, "a"));
+    device.stop();
+    let tombstone = format!("# pinnace: {}\n", json!({"v": 1, "rev": 2, "empty": true}));
+    broker.publish_retained("pn/demo/d/all/x", tombstone.as_bytes());
+    device.boot();
+    device.eventually("it goes", |device| gone(device, "a"));
+}
+
+#[test]
+fn garbage_a_flood_and_three_megabytes_change_nothing() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    broker.publish_retained("pn/demo/d/all/agent", AGENT.as_bytes());
+    let before = agent(&device);
+    for garbage in
+        [&b"\xff\xfe\x00garbage"[..], b"{", b": :\n\t- [", b"kind: Pod\napiVersion: v9\n", &b"[".repeat(10_000)]
+    {
+        let answer = ack(&broker, "garbage", || broker.publish_retained("pn/demo/d/all/garbage", garbage));
+        assert_eq!(answer["result"], "Rejected", "{answer}");
+    }
+    let commits = device.metric("pinnace_commits_total");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut flood = Peer::connect(broker.port(), "flood", "pn/none").await;
+        for _ in 0..1000 {
+            flood.publish("pn/demo/d/all/agent", true, AGENT).await;
+        }
+        flood.publish("pn/demo/d/all/big", true, vec![b'#'; 3 << 20]).await;
+    });
+    broker.publish_retained("pn/demo/d/all/last", config_map("last", "1").as_bytes());
+    device.eventually("the message behind them", |device| value(device, "last"));
+    let commits = device.metric("pinnace_commits_total") - commits;
+    assert!(commits <= 5, "{commits} commits for messages that changed nothing");
+    assert_eq!(agent(&device), before);
+}
+
+#[test]
+fn mqtt_3_1_1_does_as_well() {
+    let broker = Mosquitto::start();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), "mqtt: {protocol: v3}\n").unwrap();
+    let device = device(&broker, &["--config", config.path().to_str().unwrap()]);
+    let answer = ack(&broker, "a", || broker.publish_retained("pn/demo/d/all/a", config_map("a", "1").as_bytes()));
+    assert_eq!(answer["result"], "Committed");
+    assert_eq!(value(&device, "a").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_fleet_sees_who_is_there() {
+    let broker = Mosquitto::start();
+    let mut device = device(&broker, &[]);
+    let online = retained(&broker, "live", |live| live["s"] == "online");
+    device.crash();
+    let lost = retained(&broker, "live", |live| live["s"] == "lost");
+    assert_eq!(lost["c"], online["c"], "will and birth name one connection");
+    device.boot();
+    let again = retained(&broker, "live", |live| live["s"] == "online");
+    assert!(again["c"].as_u64() > online["c"].as_u64(), "a late will cannot mark it dead");
+    device.stop();
+    retained(&broker, "live", |live| live["s"] == "off");
+}

@@ -1,0 +1,270 @@
+//! A device for one test: the real binary as its node, in a directory of its own, and the same binary as its operator.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something in another process is looked at again; nothing depends on it.
+const PACE: Duration = Duration::from_millis(20);
+
+pub struct Device {
+    dir: tempfile::TempDir,
+    node: Option<Child>,
+    arguments: Vec<String>,
+    /// Runs everything as this user (root's tests of an ordinary user's node).
+    user: Option<u32>,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Device {
+    /// A node that runs, with further arguments.
+    pub fn start(arguments: &[&str]) -> Device {
+        let mut device = Device::prepare(arguments);
+        device.boot();
+        device
+    }
+
+    pub fn prepare(arguments: &[&str]) -> Device {
+        let dir = tempfile::tempdir().unwrap();
+        let arguments = arguments.iter().map(|a| (*a).to_string()).collect();
+        Device { dir, node: None, arguments, user: None }
+    }
+
+    /// A node of an ordinary user; only root can make one.
+    pub fn of_user(user: u32, arguments: &[&str]) -> Device {
+        let mut device = Device::prepare(arguments);
+        std::os::unix::fs::chown(device.path(), Some(user), Some(user)).unwrap();
+        device.user = Some(user);
+        device.boot();
+        device
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/pinnace.sock")
+    }
+
+    fn command(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_pinnace");
+        let mut command = match self.user {
+            None => Command::new(binary),
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                let user = user.to_string();
+                command.args(["--reuid", &user, "--regid", &user, "--clear-groups", binary]);
+                command
+            }
+        };
+        command.env("PINNACE_SOCKET", self.socket()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    }
+
+    fn spawn(&self) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        self.command()
+            .args(["node", "--name", "gw-7"])
+            .args(&self.arguments)
+            .arg("--data-dir")
+            .arg(self.data())
+            .arg("--run-dir")
+            .arg(self.dir.path().join("run"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn boot(&mut self) {
+        assert!(self.node.is_none(), "one daemon at a time");
+        self.node = Some(self.spawn());
+        self.eventually("the node answers", |device| device.say(&["get", "nodes"]).ok());
+    }
+
+    /// Starts a daemon that is to fail: its exit code and its words.
+    pub fn fail_to_boot(&self) -> (i32, String) {
+        let before = self.log().len();
+        let code = self.spawn().wait().unwrap().code().unwrap_or(-1);
+        (code, self.log()[before..].to_string())
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.node.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL, at once.
+    pub fn crash(&mut self) {
+        let mut node = self.node.take().unwrap();
+        node.kill().unwrap();
+        node.wait().unwrap();
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn stop(&mut self) -> i32 {
+        let mut node = self.node.take().unwrap();
+        signal(node.id(), Signal::SIGTERM);
+        node.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    /// Waits until the daemon ends by itself.
+    pub fn ends(&mut self) -> i32 {
+        self.node.take().unwrap().wait().unwrap().code().unwrap_or(-1)
+    }
+
+    /// `pinnace ARGS`.
+    pub fn say(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command().args(arguments).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// A shell's command line in which `pinnace` is the binary under test and `$WORK` the device's directory; `out` has
+    /// both of its outputs, as a terminal shows them.
+    pub fn shell(&self, script: &str) -> Said {
+        let binaries = Path::new(env!("CARGO_BIN_EXE_pinnace")).parent().unwrap().display();
+        let path = format!("{binaries}:{}", std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec 2>&1\n{script}")]).stdin(Stdio::null());
+        shell.env("PATH", path).env("WORK", self.path()).env("PINNACE_SOCKET", self.socket()).env("LC_ALL", "C");
+        Said::of(shell.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap())
+    }
+
+    /// `pinnace ARGS` that must succeed: what it printed.
+    #[track_caller]
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let said = self.say(arguments);
+        assert_eq!(said.code, 0, "pinnace {}: {said:?}\n{}", arguments.join(" "), self.log());
+        said.out
+    }
+
+    /// `pinnace VERB -f FILE` with this text in the file.
+    pub fn with_file(&self, verb: &str, text: &str) -> Said {
+        let file = self.path().join("manifest.yaml");
+        fs::write(&file, text).unwrap();
+        self.say(&[verb, "-f", file.to_str().unwrap()])
+    }
+
+    #[track_caller]
+    pub fn apply(&self, text: &str) {
+        let said = self.with_file("apply", text);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+
+    #[track_caller]
+    pub fn json(&self, what: &[&str]) -> Value {
+        let text = self.ok(&[&["get"], what, &["-o", "json"]].concat());
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The items of a list.
+    #[track_caller]
+    pub fn items(&self, what: &[&str]) -> Vec<Value> {
+        self.json(what)["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn wait_for(&self, condition: &str, what: &str) {
+        self.ok(&["wait", "--timeout=60s", &format!("--for={condition}"), what]);
+    }
+
+    /// Looks again until there is something to see.
+    #[track_caller]
+    pub fn eventually<T>(&self, what: &str, look: impl Fn(&Device) -> Option<T>) -> T {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(seen) = look(self) {
+                return seen;
+            }
+            assert!(Instant::now() < until, "{what}: not within {PATIENCE:?}\n{}", self.log());
+            std::thread::sleep(PACE);
+        }
+    }
+
+    /// A figure of `/metrics`.
+    pub fn metric(&self, name: &str) -> u64 {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(self.socket()).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_else(|| panic!("{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Said {
+    fn of(output: Output) -> Said {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    pub fn ok(self) -> Option<String> {
+        (self.code == 0).then_some(self.out)
+    }
+}
+
+impl Drop for Device {
+    /// Nothing of a test is left running: a daemon that ends its pods, then the directory.
+    fn drop(&mut self) {
+        if self.node.is_some() {
+            self.crash();
+        }
+        if !self.data().exists() {
+            return;
+        }
+        self.arguments.retain(|argument| argument != "--stop-pods");
+        self.arguments.push("--stop-pods".into());
+        let mut last = self.spawn();
+        let until = Instant::now() + PATIENCE;
+        while !self.say(&["get", "nodes"]).code.eq(&0) && Instant::now() < until && last.try_wait().unwrap().is_none() {
+            std::thread::sleep(PACE);
+        }
+        self.say(&[
+            "delete",
+            "daemonsets,cronjobs,jobs,pods",
+            "--all",
+            "-A",
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        ]);
+        signal(last.id(), Signal::SIGTERM);
+        let _ = last.wait();
+    }
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal);
+}
+
+pub fn lives(pid: u64) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+        && !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default().contains(") Z ")
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}

@@ -6,15 +6,18 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use pinnace::cli::args::{Cli, NodeArgs, StoreVerb, Verb};
 use pinnace::config::{Config, Flags};
+use pinnace::runtime::Spawner;
 use pinnace::{cli, node, store};
 
 fn main() -> ExitCode {
+    // Before anything is allocated: each container's shim is a fork of this one, and carries along what it carries.
+    let spawner = std::env::args_os().nth(1).filter(|verb| verb == "node").map(|_| Spawner::fork());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
     match &cli.verb {
-        Verb::Node(args) => run_node(args),
+        Verb::Node(args) => run_node(args, spawner.unwrap_or_else(Spawner::fork)),
         Verb::Store(StoreVerb::Dump(args)) => cli::dump(&cli).unwrap_or_else(|| dump_file(args.data_dir.clone())),
         _ => cli::run(&cli),
     }
@@ -48,7 +51,7 @@ fn usage(e: &clap::Error) -> ExitCode {
     }
 }
 
-fn run_node(args: &NodeArgs) -> ExitCode {
+fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>) -> ExitCode {
     let text = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     let flags = Flags {
         data_dir: text(&args.data_dir),
@@ -69,7 +72,11 @@ fn run_node(args: &NodeArgs) -> ExitCode {
         println!("the settings are in order: node {} in {}", config.name, config.data_dir.display());
         return ExitCode::SUCCESS;
     }
-    match node::run(&config) {
+    let spawner = match spawner {
+        Ok(spawner) => spawner,
+        Err(e) => return fail(&format!("cannot fork the process that starts containers: {e}")),
+    };
+    match node::run(&config, spawner) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
     }

@@ -4,9 +4,13 @@
 mod broker;
 #[path = "device/crash.rs"]
 mod crash;
+#[path = "device/daemon.rs"]
+mod daemon;
 #[path = "support/device.rs"]
 #[allow(dead_code)]
 mod device;
+#[path = "device/ends.rs"]
+mod ends;
 #[path = "device/input.rs"]
 mod input;
 #[path = "support/mosquitto.rs"]
@@ -23,7 +27,7 @@ mod store;
 /// A test that only root can make says so where it is not made.
 fn needs_root(test: &str) -> bool {
     if !device::is_root() {
-        println!("NOT RUN (needs root): {test}");
+        device::say_past_the_harness(&format!("NOT RUN (needs root): {test}"));
     }
     device::is_root()
 }

@@ -1,5 +1,6 @@
 //! The quickstart of the README, as root and as an ordinary user: it comes to its end and shows what it promises.
 
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,11 @@ fn show(mut command: Command, temp: &Path) {
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("pinnace-quickstart")), "left behind: {left:?}");
 }
 
+/// Also where the harness keeps what tests print to itself.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 #[test]
 fn the_quickstart_comes_to_its_end() {
     let place = tempfile::tempdir().unwrap();
@@ -50,9 +56,7 @@ fn the_quickstart_comes_to_its_end() {
 #[test]
 fn an_ordinary_user_gets_as_far() {
     if !nix::unistd::geteuid().is_root() {
-        println!(
-            "NOT RUN (needs root to become somebody else): an_ordinary_user_gets_as_far; the other test ran as you"
-        );
+        say("NOT RUN (needs root to become somebody else): an_ordinary_user_gets_as_far; the other test ran as you");
         return;
     }
     let place = tempfile::tempdir().unwrap();
@@ -66,7 +70,7 @@ fn an_ordinary_user_gets_as_far() {
         .status()
         .unwrap();
     if !may_read.success() {
-        println!("NOT RUN: an ordinary user cannot read {}", readable.display());
+        say(&format!("NOT RUN: an ordinary user cannot read {}", readable.display()));
         return;
     }
     let mut command = Command::new("setpriv");

@@ -70,30 +70,41 @@ impl<'a> Draft<'a> {
         self.get(&Key::new(kind, namespace, name))
     }
 
-    /// All records of a kind, by namespace and name. A list of its own, so that the draft may be changed meanwhile.
+    /// All records of a kind, by namespace and name.
+    pub fn records(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
+        self.over(kind, self.state.entries(kind))
+    }
+
+    /// As `records`, in a list of its own, so that the draft may be changed meanwhile.
     pub fn list(&self, kind: Kind) -> Vec<Arc<Record>> {
-        self.merged(kind).cloned().collect()
+        self.records(kind).cloned().collect()
     }
 
-    /// The records of a kind that `wanted` picks, by namespace and name; cheaper than a list where few are.
+    /// As `list`, of the records that `wanted` picks; cheaper where few are.
     pub fn select(&self, kind: Kind, mut wanted: impl FnMut(&Record) -> bool) -> Vec<Arc<Record>> {
-        self.merged(kind).filter(|record| wanted(record)).cloned().collect()
+        self.records(kind).filter(|record| wanted(record)).cloned().collect()
     }
 
-    /// What is unchanged and what is changed are both in order: one comparison a record, none behind the last change.
-    fn merged(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
-        let first = Key::new(kind, "", "");
-        let mut changed = self.changed.range(first..).take_while(move |(key, _)| key.kind == kind).peekable();
-        let mut unchanged = self.state.entries(kind).peekable();
+    /// What was changed of a kind, by key; none: deleted.
+    fn changed(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Option<Arc<Record>>)> {
+        self.changed.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind)
+    }
+
+    /// Lays what was changed of a kind over records as the state has them. Both come by key, so one pass merges them.
+    fn over<'d>(
+        &'d self,
+        kind: Kind,
+        unchanged: impl Iterator<Item = (&'d Key, &'d Arc<Record>)>,
+    ) -> impl Iterator<Item = &'d Arc<Record>> {
+        let (mut changed, mut unchanged) = (self.changed(kind).peekable(), unchanged.peekable());
         std::iter::from_fn(move || {
             loop {
-                let order = match (unchanged.peek(), changed.peek()) {
-                    (None, None) => return None,
+                let order = match (changed.peek(), unchanged.peek()) {
+                    (Some((new, _)), Some((old, _))) => new.cmp(old),
                     (Some(_), None) => Ordering::Less,
-                    (None, Some(_)) => Ordering::Greater,
-                    (Some((old, _)), Some((new, _))) => old.cmp(new),
+                    (None, _) => Ordering::Greater,
                 };
-                if order == Ordering::Less {
+                if order == Ordering::Greater {
                     return unchanged.next().map(|(_, record)| record);
                 }
                 if order == Ordering::Equal {
@@ -104,10 +115,6 @@ impl<'a> Draft<'a> {
                 }
             }
         })
-    }
-
-    fn is_changed(&self, key: &Key) -> bool {
-        !self.changed.is_empty() && self.changed.contains_key(key)
     }
 
     /// Records whose owners, together, are all the owners that any record names; the owners may be gone.
@@ -123,38 +130,25 @@ impl<'a> Draft<'a> {
 
     /// How many records of a kind there are.
     pub fn count(&self, kind: Kind) -> usize {
-        self.merged(kind).count()
+        self.records(kind).count()
     }
 
     /// What the object of this uid owns, of one kind.
     pub fn owned(&self, owner: &Uid, kind: Kind) -> Vec<Arc<Record>> {
-        let before = self.state.owned_entries(owner).filter(|(key, _)| key.kind == kind && !self.is_changed(key));
-        let mut found: Vec<Arc<Record>> = before.map(|(_, record)| record.clone()).collect();
-        let first = Key::new(kind, "", "");
-        let new = self
-            .changed
-            .range(first..)
-            .take_while(|(key, _)| key.kind == kind)
-            .filter_map(|(_, record)| record.as_ref());
-        found.extend(new.filter(|record| record.meta().is_owned_by(owner)).cloned());
-        found
+        let before = self.state.owned_entries(owner).filter(|(key, _)| key.kind == kind);
+        self.over(kind, before).filter(|record| record.meta().is_owned_by(owner)).cloned().collect()
     }
 
     pub fn pod_by_uid(&self, uid: &Uid) -> Option<Arc<Record>> {
-        let changed = self.changed.values().flatten().find(|r| r.kind() == Kind::Pod && r.meta().uid == *uid);
-        let unchanged = || {
-            let found = self.state.of_kind(Kind::Pod).find(|r| r.meta().uid == *uid)?;
-            (!self.changed.contains_key(&found.key())).then_some(found)
-        };
-        changed.or_else(unchanged).cloned()
+        let is_it = |record: &&Arc<Record>| record.meta().uid == *uid;
+        let before = self.state.pod_by_uid(uid).and_then(|record| self.get(&record.key())).filter(is_it);
+        let made_now = || self.changed(Kind::Pod).filter_map(|(_, record)| record.as_ref()).find(is_it);
+        before.or_else(made_now).cloned()
     }
 
     /// This node; none before the first `Booted`.
     pub fn node(&self) -> Option<&Node> {
-        let first = Key::new(Kind::Node, "", "");
-        let mut changed = self.changed.range(first..).take_while(|(key, _)| key.kind == Kind::Node);
-        let changed = changed.find_map(|(_, record)| record.as_ref()?.as_node());
-        changed.or_else(|| self.state.node())
+        self.records(Kind::Node).find_map(|record| record.as_node())
     }
 
     // ---- writing -------------------------------------------------------------------------------------------------

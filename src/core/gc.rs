@@ -104,11 +104,12 @@ fn namespaces(draft: &mut Draft) {
 /// `finished_pods_max`: the oldest go; what they counted for stays in their Jobs.
 fn finished_pods(draft: &mut Draft) {
     let max = draft.settings().finished_pods_max;
-    let mut finished = draft.select(Kind::Pod, |record| record.as_pod().is_some_and(is_kept_for_reading));
-    let surplus = finished.len().saturating_sub(max);
+    let is_kept = |record: &Record| record.as_pod().is_some_and(is_kept_for_reading);
+    let surplus = draft.records(Kind::Pod).filter(|record| is_kept(record)).count().saturating_sub(max);
     if surplus == 0 {
         return;
     }
+    let mut finished = draft.select(Kind::Pod, is_kept);
     let now = draft.now();
     let end =
         |record: &Record| record.as_pod().and_then(|pod| pod.status.finished.as_ref()).map(|m: &Moment| now.order(m));

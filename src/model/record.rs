@@ -49,6 +49,8 @@ pub struct State {
     records: BTreeMap<Key, Arc<Record>>,
     /// Records by the uid of their owner, so that a controller finds its own without a search.
     owned: BTreeMap<Uid, BTreeMap<Key, Arc<Record>>>,
+    /// Pods by their own uid, which is what a process is known by.
+    pods: BTreeMap<Uid, Arc<Record>>,
 }
 
 impl Key {
@@ -195,6 +197,10 @@ impl State {
         self.owned.get(uid).into_iter().flatten()
     }
 
+    pub fn pod_by_uid(&self, uid: &Uid) -> Option<&Arc<Record>> {
+        self.pods.get(uid)
+    }
+
     /// One record of each owner that any record names; the owner may be gone.
     pub fn one_of_each_owner(&self) -> impl Iterator<Item = &Arc<Record>> {
         self.owned.values().filter_map(|owned| owned.values().next())
@@ -242,6 +248,9 @@ impl State {
     fn insert(&mut self, record: Arc<Record>) {
         let key = record.key();
         self.delete(&key);
+        if key.kind == Kind::Pod {
+            self.pods.insert(record.meta().uid.clone(), record.clone());
+        }
         if let Some(owner) = &record.meta().owner {
             self.owned.entry(owner.uid.clone()).or_default().insert(key.clone(), record.clone());
         }
@@ -250,6 +259,9 @@ impl State {
 
     fn delete(&mut self, key: &Key) {
         let Some(old) = self.records.remove(key) else { return };
+        if key.kind == Kind::Pod {
+            self.pods.remove(&old.meta().uid);
+        }
         let Some(owner) = &old.meta().owner else { return };
         if let Some(keys) = self.owned.get_mut(&owner.uid) {
             keys.remove(key);

@@ -32,19 +32,17 @@ const LINK_ITEMS_MAX: usize = 64;
 /// How long a daemon that died too often holds still before it ends and is started again.
 const HOLD: Duration = Duration::from_secs(300);
 
-/// Runs this device's node until it is told to stop. To be called before any thread exists.
+/// Runs this device's node until it is told to stop. `spawner` was forked before anything else was done.
 ///
 /// # Errors
 /// What kept it from starting, or the failure that ended it; for standard error.
-pub fn run(config: &Config) -> Result<(), String> {
+pub fn run(config: &Config, spawner: Spawner) -> Result<(), String> {
     log_to_stderr();
     make_dir(&config.data_dir, 0o700)?;
     make_dir(&config.run_dir, 0o755)?;
     let clock = Clock::open().map_err(|e| format!("cannot tell the time: {e}"))?;
     let crashes = Crashes::new(&config.run_dir);
     mark_panics(&config.run_dir, &clock);
-    // A fork of a process with threads may hang in the child.
-    let spawner = Spawner::fork().map_err(|e| format!("cannot fork the process that starts containers: {e}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start the event loop: {e}"))?;
     let hold = crashes.too_many(clock.now(None).uptime);

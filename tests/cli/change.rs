@@ -215,7 +215,7 @@ fn delete_waits_until_the_object_is_gone() {
         &format!("GET {JOBS}?fieldSelector=metadata.name%3Dx&watch=true&resourceVersion=5"),
         &[("DELETED", stored())],
     );
-    let ran = fake.run("delete job x");
+    let ran = fake.run("delete job x --timeout=20s");
     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
     ran.is(0, "job.batch \"x\" deleted\n", "").changed(&[(&format!("DELETE {}", at_x()), options)]);
     assert_eq!(ran.asked.len(), 3, "{:?}", ran.asked);

@@ -204,6 +204,42 @@ Events:
     );
 }
 
+#[test]
+fn annotations_are_shown_but_for_what_apply_keeps() {
+    let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "m", "namespace": "default",
+        "annotations": {"a": "b", "long": "x".repeat(150), "two": "l1\nl2",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}"}}, "data": {"k": "v"}});
+    let at = get("/api/v1/namespaces/default/configmaps/m");
+    let fake = Fake::new().on(&at, map).on(&get(EVENTS), json!({"items": []}));
+    let expected = format!(
+        "\
+Name:         m
+Namespace:    default
+Labels:       <none>
+Annotations:  a: b
+              long:
+                {}...
+              two:
+                l1
+                l2
+
+Data
+====
+k:
+----
+v
+
+
+BinaryData
+====
+
+Events:  <none>
+",
+        "x".repeat(138)
+    );
+    fake.run("describe cm m").is(0, &expected, "");
+}
+
 fn pod(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "uid": "u2"},

@@ -55,8 +55,11 @@ fn wait_sees_the_condition_come() {
     fake().watch(&watched(JOBS), &[]).run("wait --for=condition=complete job/x --timeout=0").is(1, "", late);
     // A watch that is too old begins anew with a list.
     let expired = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
-    let fake = fake().on(&get(JOBS), list(json!([job("True")]))).watch(&watched(JOBS), &[("ERROR", expired)]);
-    fake.run("wait --for=condition=Complete job/x").is(0, "job.batch/x condition met\n", "");
+    let again = || fake().on(&get(JOBS), list(json!([job("True")])));
+    for fake in [again().watch(&watched(JOBS), &[("ERROR", expired.clone())]), again().refuse(&watched(JOBS), expired)]
+    {
+        fake.run("wait --for=condition=Complete job/x").is(0, "job.batch/x condition met\n", "");
+    }
 }
 
 #[test]
@@ -95,7 +98,7 @@ fn a_rollout_is_followed_to_its_end() {
             &watched(SETS),
             &[("MODIFIED", daemon_set(2, 0)), ("MODIFIED", daemon_set(2, 0)), ("MODIFIED", daemon_set(2, 1))],
         );
-    fake.run("rollout status ds/x").is(
+    fake.run("rollout status ds/x --timeout=20s").is(
         0,
         "Waiting for daemon set spec update to be observed...\n\
          Waiting for daemon set \"x\" rollout to finish: 0 out of 1 new pods have been updated...\n\
@@ -172,7 +175,9 @@ fn drain_waits_until_no_container_runs() {
         .on("POST /apis/pinnace.dev/v1/drain", json!({}))
         .on("GET /api/v1/pods", list(json!([live])))
         .watch("GET /api/v1/pods?watch=true&resourceVersion=5", &[("MODIFIED", ended)]);
-    fake.run("drain").is(0, "node/gw cordoned\nnode/gw drained\n", "evicting pod default/p\n");
+    let ran = fake.run("drain --timeout=20s");
+    ran.is(0, "node/gw cordoned\nnode/gw drained\n", "evicting pod default/p\n");
+    assert!(ran.asked[3].0.contains("watch=true"), "{:?}", ran.asked);
 }
 
 #[test]

@@ -218,3 +218,81 @@ fn the_fleet_sees_who_is_there() {
     device.stop();
     retained(&broker, "live", |live| live["s"] == "off");
 }
+
+#[test]
+fn finished_work_of_a_set_is_not_done_again_however_often_the_set_comes() {
+    let broker = Mosquitto::start();
+    let mut device = device(&broker, &[]);
+    let ledger = device.path().join("ledger");
+    let job = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once}}\nspec:\n  ttlSecondsAfterFinished: 0\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - {{name: main, command: [sh, -c, 'echo done >> {}']}}\n",
+        ledger.display()
+    );
+    broker.publish_retained("pn/demo/d/all/x", job.as_bytes());
+    device.eventually("it is done", |_| std::fs::metadata(&ledger).ok());
+    device.eventually("its object has gone", |device| device.items(&["jobs"]).is_empty().then_some(()));
+    for round in 0..3 {
+        if round == 1 {
+            device.crash();
+            device.boot();
+        }
+        broker.publish_retained("pn/demo/d/all/x", job.as_bytes());
+        let mark = config_map("mark", &round.to_string());
+        broker.publish_retained("pn/demo/d/all/y", mark.as_bytes());
+        device.eventually("the message after it", |device| (value(device, "mark")? == round.to_string()).then_some(()));
+    }
+    assert!(device.items(&["jobs", "-A"]).is_empty());
+    assert_eq!(std::fs::read_to_string(&ledger).unwrap(), "done\n");
+    // Other content is other work.
+    broker.publish_retained("pn/demo/d/all/x", job.replace("name: once", "name: twice").as_bytes());
+    device.eventually("the new Job runs", |_| {
+        (std::fs::read_to_string(&ledger).unwrap().lines().count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn what_a_person_deletes_on_the_device_stays_deleted_until_the_set_changes() {
+    let broker = Mosquitto::start();
+    let mut device = device(&broker, &[]);
+    let topic = "pn/demo/d/all/x";
+    broker.publish_retained(topic, config_map("a", "1").as_bytes());
+    device.eventually("it is there", |device| value(device, "a"));
+    device.ok(&["delete", "configmap", "a"]);
+    device.crash();
+    device.boot();
+    let answer = ack(&broker, "x", || broker.publish_retained(topic, config_map("a", "1").as_bytes()));
+    assert_eq!(answer["result"], "Unchanged", "{answer}");
+    assert_eq!(value(&device, "a"), None);
+    broker.publish_retained(topic, config_map("a", "2").as_bytes());
+    device.eventually("the set has changed", |device| value(device, "a"));
+}
+
+#[test]
+fn a_refused_set_leaves_what_runs_and_one_that_keeps_others_prunes_nothing() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    let topic = "pn/demo/d/all/x";
+    let push = |text: &str| ack(&broker, "x", || broker.publish_retained(topic, text.as_bytes()));
+    push(AGENT);
+    let before = agent(&device);
+    let answer = push(&AGENT.replace("command:", "comand:"));
+    assert_eq!(answer["result"], "Rejected", "{answer}");
+    let answer = push(&AGENT.replace("name: main", "name: MAIN"));
+    assert_eq!((answer["result"].as_str(), answer["status"]["code"].as_u64()), (Some("Rejected"), Some(422)));
+    assert_eq!(answer["status"]["details"]["causes"][0]["field"], "spec.template.spec.containers[0].name", "{answer}");
+    // The selector of a DaemonSet does not change: not a broken manifest, but not to be done either.
+    let answer = push(&AGENT.replace("app: agent", "app: other"));
+    assert_eq!(
+        (answer["result"].as_str(), answer["status"]["code"].as_u64()),
+        (Some("Rejected"), Some(422)),
+        "{answer}"
+    );
+    assert_eq!(agent(&device), before);
+    // As a commit that says: these too.
+    let answer = push(&format!("# pinnace: {}\n{}", json!({"v": 1, "rev": 10, "prune": false}), config_map("b", "1")));
+    assert_eq!(answer["result"], "Committed", "{answer}");
+    assert_eq!((value(&device, "b").as_deref(), agent(&device)), (Some("1"), before));
+    // An empty message lets go of all of it.
+    broker.publish_retained(topic, b"");
+    device.eventually("all of it has gone", |device| (device.items(&["ds,cm,pods"]).is_empty()).then_some(()));
+}

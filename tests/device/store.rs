@@ -112,3 +112,51 @@ fn a_read_only_data_directory_is_named() {
     assert!(code == 1 && words.contains(device.data().to_str().unwrap()), "{words}");
     assert!(words.to_lowercase().contains("read-only"), "{words}");
 }
+
+#[test]
+fn a_database_that_was_cut_is_replaced_by_its_good_copy() {
+    let mut device = Device::start(&[]);
+    device.apply(MAP);
+    // The copy is made at a start, of what a start found.
+    device.stop();
+    device.boot();
+    device.apply(&MAP.replace("name: a", "name: after"));
+    device.stop();
+    let file = device.data().join("pinnace.redb");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    device.boot();
+    assert!(device.log().contains("the good copy of an earlier start is used"), "{}", device.log());
+    assert_eq!(device.ok(&["get", "configmaps", "-o", "name"]), "configmap/a\n", "what was there at the last start");
+    device.apply(&MAP.replace("'1'", "'2'"));
+    device.crash();
+    device.boot();
+    assert_eq!(device.ok(&["get", "configmap", "a", "-o", "jsonpath={.data.v}"]), "2");
+}
+
+#[test]
+fn pods_outlive_a_database_that_is_lost_only_while_somebody_wants_them() {
+    let broker = Mosquitto::start();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {{name: main, command: [sleep, '100000']}}\n"
+        )
+    };
+    let mut device = Device::start(&["--broker", &broker.url(), "--fleet", "demo"]);
+    device.apply(&pod("local"));
+    device.wait_for("condition=ready", "pod/local");
+    broker.publish_retained("pn/demo/d/all/x", pod("wanted").as_bytes());
+    let ready = |device: &Device| device.say(&["wait", "--for=condition=ready", "pod/wanted", "--timeout=60s"]).ok();
+    device.eventually("the set's pod runs", ready);
+    device.stop();
+    fs::remove_file(device.data().join("pinnace.redb")).unwrap();
+    let _ = fs::remove_file(device.data().join("pinnace.redb.good"));
+    device.boot();
+    device.eventually("the set is applied again", ready);
+    assert_eq!(device.ok(&["get", "pods", "-o", "name"]), "pod/wanted\n", "nobody knows of the local one");
+    let sleepers = |device: &Device| {
+        let claims = fs::read_dir(device.path().join("run/attempts")).unwrap().count();
+        (claims == 1).then_some(())
+    };
+    device.eventually("what nobody knows of is ended", sleepers);
+}

@@ -65,7 +65,8 @@ impl Device {
         self.dir.path().join("run/pinnace.sock")
     }
 
-    fn command(&self) -> Command {
+    /// `pinnace ARGS`, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_pinnace");
         let mut command = match self.user {
             None => Command::new(binary),
@@ -76,14 +77,13 @@ impl Device {
                 command
             }
         };
-        command.env("PINNACE_SOCKET", self.socket()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(arguments).env("PINNACE_SOCKET", self.socket()).current_dir(env!("CARGO_MANIFEST_DIR"));
         command
     }
 
     fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        self.command()
-            .args(["node", "--name", "gw-7"])
+        self.command(&["node", "--name", "gw-7"])
             .args(&self.arguments)
             .arg("--data-dir")
             .arg(self.data())
@@ -138,7 +138,7 @@ impl Device {
 
     /// `pinnace ARGS`.
     pub fn say(&self, arguments: &[&str]) -> Said {
-        Said::of(self.command().args(arguments).stdin(Stdio::null()).output().unwrap())
+        Said::of(self.command(arguments).stdin(Stdio::null()).output().unwrap())
     }
 
     /// A shell's command line in which `pinnace` is the binary under test and `$WORK` the device's directory; `out` has
@@ -251,9 +251,33 @@ impl Drop for Device {
             "--force",
             "--wait=false",
         ]);
+        let groups = control_groups(last.id());
         signal(last.id(), Signal::SIGTERM);
         let _ = last.wait();
+        // The spawner goes just after the daemon; a process that got away keeps the groups.
+        while groups.as_ref().is_some_and(|root| remove_groups(root).is_err()) && Instant::now() < until {
+            std::thread::sleep(PACE);
+        }
     }
+}
+
+/// The top of the node's control groups, where it has some of its own: its spawner is in `TOP/shims`.
+fn control_groups(daemon: u32) -> Option<PathBuf> {
+    let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).ok()?;
+    let spawner = children.split_whitespace().next()?.to_string();
+    let cgroup = fs::read_to_string(format!("/proc/{spawner}/cgroup")).ok()?;
+    let top = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?.strip_suffix("/shims")?.to_string();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let point = mounts.lines().find(|line| line.contains(" - cgroup2 "))?.split(' ').nth(4)?.to_string();
+    top.starts_with("pinnace-").then(|| Path::new(&point).join(top))
+}
+
+/// A control group is removed as a directory, when no process is in it.
+fn remove_groups(group: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(group)?.flatten().filter(|entry| entry.path().is_dir()) {
+        remove_groups(&entry.path())?;
+    }
+    fs::remove_dir(group)
 }
 
 pub fn signal(pid: u32, signal: Signal) {
@@ -263,6 +287,12 @@ pub fn signal(pid: u32, signal: Signal) {
 pub fn lives(pid: u64) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
         && !fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default().contains(") Z ")
+}
+
+/// Says something also where the harness keeps what tests print to itself.
+pub fn say_past_the_harness(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 pub fn is_root() -> bool {

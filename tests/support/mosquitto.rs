@@ -66,15 +66,18 @@ impl Mosquitto {
         let _ = self.child.wait();
     }
 
-    /// What a person types: `mosquitto_pub -r -s -q 1 -t TOPIC`.
+    /// What a person types: `mosquitto_pub -r -s -q 1 -t TOPIC`, and `-n` in the place of `-s` for no content.
     pub fn publish_retained(&self, topic: &str, payload: &[u8]) {
         let port = self.port.to_string();
+        let content = if payload.is_empty() { "-n" } else { "-s" };
         let mut child = Command::new("mosquitto_pub")
-            .args(["-h", "127.0.0.1", "-p", &port, "-r", "-s", "-q", "1", "-t", topic])
+            .args(["-h", "127.0.0.1", "-p", &port, "-r", content, "-q", "1", "-t", topic])
             .stdin(Stdio::piped())
             .spawn()
             .expect("mosquitto_pub is needed for this test: apt-get install mosquitto-clients");
-        child.stdin.take().unwrap().write_all(payload).unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(payload).unwrap();
+        drop(stdin);
         assert!(child.wait().unwrap().success());
     }
 }

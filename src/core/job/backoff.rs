@@ -18,11 +18,12 @@ pub fn remaining(job: &Job, pods: &[&Pod], now: &Now) -> Duration {
     let folded = &job.status.folded;
     let ended =
         |wanted: Outcome| pods.iter().filter(move |pod| outcome(job, pod) == wanted).filter_map(|pod| moment(pod));
+    let mut failures: Vec<&Moment> = ended(Outcome::Failed).chain(&folded.recent_failures).collect();
+    if failures.is_empty() {
+        return Duration::ZERO;
+    }
     let last_success = ended(Outcome::Succeeded).chain(&folded.last_success).map(|m| now.order(m)).max();
-    let failures: Vec<&Moment> = ended(Outcome::Failed)
-        .chain(&folded.recent_failures)
-        .filter(|failure| Some(now.order(failure)) > last_success)
-        .collect();
+    failures.retain(|failure| Some(now.order(failure)) > last_success);
     let Some(last) = failures.iter().max_by_key(|m| now.order(m)) else { return Duration::ZERO };
     delay(failures.len()).saturating_sub(now.since(last))
 }

@@ -39,12 +39,12 @@ impl<'a> Tally<'a> {
                 Outcome::Undecided | Outcome::Excused => {}
             }
         }
-        let unfinished = || pods.iter().copied().filter(|pod| !pod.status.phase.is_terminal());
-        let active: Vec<&Pod> = unfinished().filter(|pod| pod.is_active()).collect();
+        let unfinished: Vec<&Pod> = pods.iter().copied().filter(|pod| !pod.status.phase.is_terminal()).collect();
+        let active: Vec<&Pod> = unfinished.iter().copied().filter(|pod| pod.is_active()).collect();
         Tally {
             ready: count(active.iter().filter(|pod| pod.status.ready.is).count()),
-            terminating: count(unfinished().count() - active.len()),
-            restarts: unfinished().map(|pod| restarts(job, pod)).fold(0, u32::saturating_add),
+            terminating: count(unfinished.len() - active.len()),
+            restarts: unfinished.iter().map(|pod| restarts(job, pod)).fold(0, u32::saturating_add),
             active,
             succeeded,
             failed,

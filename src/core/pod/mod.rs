@@ -29,9 +29,10 @@ pub use stop::stop_all;
 
 use take::Room;
 
-/// Takes every pod as far as it goes now.
+/// Takes every pod as far as it goes now. Those that have finished and are kept for reading are many, and left alone.
 pub fn sync(draft: &mut Draft) {
-    let records = draft.list(Kind::Pod);
+    let is_in_hand = |pod: &Pod| pod.meta.deleting.is_some() || !pod.status.phase.is_terminal();
+    let records = draft.select(Kind::Pod, |record| record.as_pod().is_some_and(is_in_hand));
     let mut pods: Vec<&Pod> = records.iter().filter_map(|r| r.as_pod()).collect();
     let mut room = Room::taken_by(pods.iter().copied());
     // Whoever came first is taken up first.
@@ -39,7 +40,7 @@ pub fn sync(draft: &mut Draft) {
     for pod in pods {
         if pod.meta.deleting.is_some() {
             end(draft, pod);
-        } else if !pod.status.phase.is_terminal() {
+        } else {
             go_on(draft, pod, &mut room);
         }
     }

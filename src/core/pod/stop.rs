@@ -98,7 +98,7 @@ pub fn say_all_stopped(draft: &mut Draft) {
     if draft.node().is_none_or(|node| node.status.halt != Halt::Stopping) {
         return;
     }
-    let any_live = draft.list(Kind::Pod).iter().filter_map(|r| r.as_pod()).any(Pod::is_live);
+    let any_live = draft.records(Kind::Pod).filter_map(|r| r.as_pod()).any(Pod::is_live);
     if !any_live {
         set_halt(draft, Halt::Stopped);
         draft.effect(Effect::AllStopped);

@@ -24,6 +24,21 @@ mod pods;
 #[path = "device/store.rs"]
 mod store;
 
+/// A DaemonSet whose pod runs until it is told to end.
+const AGENT: &str = "
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: main, command: [sleep, '100000']}
+";
+
 /// A test that only root can make says so where it is not made.
 fn needs_root(test: &str) -> bool {
     if !device::is_root() {

@@ -59,6 +59,10 @@ pub struct Exit {
     pub attempt: AttemptId,
     pub how: HowEnded,
     pub oom_killed: bool,
+    /// Somebody else than the daemon told all processes to end, the shim too: as an init system does when the machine
+    /// goes down.
+    #[serde(default)]
+    pub told_from_outside: bool,
     /// None when no process came to be.
     pub started: Option<Stamp>,
     pub finished: Stamp,

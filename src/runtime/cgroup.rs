@@ -20,6 +20,9 @@ pub const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// `cpu.max` counts in periods of 100 ms, as the kubelet's.
 const CPU_PERIOD_US: u64 = 100_000;
 
+/// The greatest `cpu.weight` that the kernel takes.
+const CPU_WEIGHT_MAX: u64 = 10_000;
+
 pub fn make(group: &Path) -> io::Result<()> {
     match fs::create_dir(group) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -60,6 +63,17 @@ pub fn limit(group: &Path, limits: &Limits) -> io::Result<()> {
 /// When memory runs out, all processes of the group go together (kubelet since 1.28).
 pub fn die_as_one(group: &Path) -> io::Result<()> {
     set(group, "memory.oom.group", "1")
+}
+
+/// Gives the group the weight of the groups below it together.
+pub fn weigh(group: &Path) -> io::Result<()> {
+    // Two that do this at once could leave the older sum.
+    let lock = File::open(group)?;
+    lock.lock()?;
+    let weight = |child: &PathBuf| fs::read_to_string(child.join("cpu.weight")).ok()?.trim().parse::<u64>().ok();
+    // What is over may stay until its pod is deleted, and weighs nothing.
+    let together: u64 = children(group)?.iter().filter(|child| !is_empty(child)).filter_map(weight).sum();
+    set(group, "cpu.weight", &together.clamp(1, CPU_WEIGHT_MAX).to_string())
 }
 
 fn set(group: &Path, file: &str, value: &str) -> io::Result<()> {
@@ -185,6 +199,31 @@ mod tests {
             fs::write(group.path().join(file), text).unwrap();
         }
         group
+    }
+
+    #[test]
+    fn a_group_weighs_what_is_below_it() {
+        let group = tempfile::tempdir().unwrap();
+        let check = |pods: &[u64], expected: &str| {
+            for (n, weight) in pods.iter().enumerate() {
+                let pod = group.path().join(n.to_string());
+                fs::create_dir_all(&pod).unwrap();
+                fs::write(pod.join("cpu.weight"), format!("{weight}\n")).unwrap();
+                fs::write(pod.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+            }
+            fs::write(group.path().join("cpu.weight"), "").unwrap();
+            weigh(group.path()).unwrap();
+            assert_eq!(fs::read_to_string(group.path().join("cpu.weight")).unwrap(), expected, "{pods:?}");
+        };
+        check(&[], "1");
+        check(&[4], "4");
+        check(&[4, 39], "43");
+        check(&[9999, 2], "10000");
+        fs::write(group.path().join("0/cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+        fs::write(group.path().join("cpu.weight"), "").unwrap();
+        weigh(group.path()).unwrap();
+        assert_eq!(fs::read_to_string(group.path().join("cpu.weight")).unwrap(), "2", "the one that is over");
+        assert!(weigh(&group.path().join("gone")).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 use crate::model::attempt::Stamp;
+use crate::model::pod::Qos;
 use crate::model::{AttemptId, Exit, Found, FoundState, HowEnded, Seen, Uid};
 
 use super::claim::Told;
@@ -30,7 +31,14 @@ pub fn look(shared: &Shared, attempt: &AttemptId) {
     if let Some((pid, at)) = told.started
         && !std::mem::replace(&mut watched.started, true)
     {
+        weigh(shared, &attempt.pod);
         shared.report(Seen::Started { attempt: attempt.clone(), pid, at });
+    }
+}
+
+fn weigh(shared: &Shared, pod: &Uid) {
+    if let Some(tree) = shared.tree.as_ref().filter(|tree| tree.pod(Qos::Burstable, pod).exists()) {
+        tree.weigh();
     }
 }
 
@@ -53,6 +61,7 @@ pub fn shim_gone(shared: &Arc<Shared>, attempt: &AttemptId) {
         Some(watched) if !watched.over => watched.over = true,
         Some(_) | None => return,
     }
+    weigh(shared, &attempt.pod);
     let told = told(&shared.claim(attempt));
     match exit_of(shared, attempt, &told) {
         Some(exit) => shared.report(Seen::Exited(exit)),
@@ -78,7 +87,14 @@ fn end_lost(shared: &Arc<Shared>, attempt: &AttemptId, started: Option<(u32, Sta
             tracing::error!("end what is left of {attempt}, whose shim is gone: {e}");
         }
         let (started, finished) = (started.map(|(_, at)| at), sys::stamp(&shared.boot));
-        shared.report(Seen::Exited(Exit { attempt, how: HowEnded::Lost, oom_killed: false, started, finished }));
+        shared.report(Seen::Exited(Exit {
+            attempt,
+            how: HowEnded::Lost,
+            oom_killed: false,
+            told_from_outside: false,
+            started,
+            finished,
+        }));
     });
 }
 

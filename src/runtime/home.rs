@@ -83,6 +83,17 @@ impl Tree {
         names.filter(|name| paths::is_part(name)).map(Uid::new).collect()
     }
 
+    /// Burstable pods together have the weight of what they ask for, as the kubelet has it: with the kernel's default their
+    /// class would outweigh Guaranteed pods beside it. To be called when one has come or gone.
+    /// Source: `pkg/kubelet/cm/qos_container_manager_linux.go`, `setCPUCgroupConfig`.
+    pub fn weigh(&self) {
+        if self.controllers.iter().any(|c| c == "cpu")
+            && let Err(e) = cgroup::weigh(&self.class(Qos::Burstable))
+        {
+            tracing::warn!("weigh Burstable pods against others: {e}");
+        }
+    }
+
     fn class(&self, qos: Qos) -> PathBuf {
         match qos {
             Qos::Guaranteed => self.pods(),
@@ -178,6 +189,7 @@ fn build(site: &Site, spawner: i32) -> Result<Tree, String> {
         tree.controllers = enable(&site.root, &tree.pods(), &classes);
         // The kubelet's weight of a pod that asks for no CPU.
         let _ = fs::write(classes[1].join("cpu.weight"), "1");
+        tree.weigh();
     }
     Ok(tree)
 }

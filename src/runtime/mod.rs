@@ -134,7 +134,7 @@ impl Runtime {
     pub fn act(&mut self, effect: &Effect) {
         match effect {
             Effect::Start(launch) => self.start(launch),
-            Effect::Terminate(attempt) => self.shared.signal(attempt, Signal::SIGTERM),
+            Effect::Terminate(attempt) => self.shared.signal(attempt, shim::TERMINATE),
             Effect::Kill(attempt) => self.shared.signal(attempt, shim::KILL),
             Effect::Forget(attempt) => self.shared.forget(attempt),
             Effect::Remove(pod) => self.remove(pod),
@@ -224,7 +224,14 @@ impl Shared {
         }
         let (attempt, finished) = (attempt.clone(), sys::stamp(&self.boot));
         let how = HowEnded::NotStarted(reason);
-        self.report(Seen::Exited(Exit { attempt, how, oom_killed: false, started: None, finished }));
+        self.report(Seen::Exited(Exit {
+            attempt,
+            how,
+            oom_killed: false,
+            told_from_outside: false,
+            started: None,
+            finished,
+        }));
     }
 
     fn signal(&self, attempt: &AttemptId, signal: Signal) {

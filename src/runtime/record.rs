@@ -78,7 +78,7 @@ mod tests {
     fn exit(how: HowEnded) -> Exit {
         let stamp = Stamp { wall: Timestamp::from_secs(5), boot: BootId::new("b"), up_ms: 7 };
         let attempt = AttemptId { pod: Uid::new("u"), container: "c".into(), number: 3 };
-        Exit { attempt, how, oom_killed: true, started: Some(stamp.clone()), finished: stamp }
+        Exit { attempt, how, oom_killed: true, told_from_outside: false, started: Some(stamp.clone()), finished: stamp }
     }
 
     fn dirs() -> (tempfile::TempDir, Dirs) {

@@ -24,8 +24,12 @@ use super::order::{self, Groups, Keep, Start};
 use super::sys::{self, Pages};
 use super::{cgroup, child, descent, record};
 
-/// Ends every process of the container. SIGTERM goes to its first process alone.
+/// Ends every process of the container.
 pub const KILL: Signal = Signal::SIGUSR1;
+
+/// Tells the container's first process, and it alone, to end. Not SIGTERM itself: that comes from an init system that ends
+/// every process of a machine that goes down, so the container's have it already.
+pub const TERMINATE: Signal = Signal::SIGUSR2;
 
 /// Bytes of the reason that the container's process may leave for not having started; fits into a pipe at once.
 const REASON_BYTES_MAX: usize = 4096;
@@ -45,16 +49,24 @@ pub fn run(start: &Start<Keep>, order: Pages, claim: &Claim) {
 
 /// Leaves the record of an attempt of which no process came to be.
 pub fn not_started(start: &Start<Keep>, claim: &Claim, reason: String) {
-    leave(start, claim, HowEnded::NotStarted(reason), None, false);
+    leave(start, claim, HowEnded::NotStarted(reason), None, Why::default());
 }
 
 /// The evidence: on the disk, or, where the disk does not take it, at least where the daemon finds it in this boot.
-fn leave(start: &Start<Keep>, claim: &Claim, how: HowEnded, started: Option<Stamp>, oom_killed: bool) {
+fn leave(start: &Start<Keep>, claim: &Claim, how: HowEnded, started: Option<Stamp>, why: Why) {
     let attempt = start.launch.attempt.clone();
-    let exit = Exit { attempt, how, oom_killed, started, finished: sys::stamp(&start.boot) };
+    let Why { oom_killed, told_from_outside } = why;
+    let exit = Exit { attempt, how, oom_killed, told_from_outside, started, finished: sys::stamp(&start.boot) };
     if record::write(&start.dirs, &exit).is_err() {
         let _ = claim.say(&Line::Exit(exit));
     }
+}
+
+/// What is behind an end that the program did not choose.
+#[derive(Default)]
+struct Why {
+    oom_killed: bool,
+    told_from_outside: bool,
 }
 
 struct Shim<'a> {
@@ -70,6 +82,7 @@ struct Shim<'a> {
     reason: String,
     started: Option<Stamp>,
     oom_kills_before: u64,
+    told_from_outside: bool,
 }
 
 impl<'a> Shim<'a> {
@@ -77,7 +90,7 @@ impl<'a> Shim<'a> {
         // SAFETY: the default action runs no code of ours. The spawner ignores this signal; a shim must not.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
         prctl::set_child_subreaper(true)?;
-        let noticed = [Signal::SIGCHLD, Signal::SIGTERM, KILL].into_iter().collect::<SigSet>();
+        let noticed = [Signal::SIGCHLD, Signal::SIGTERM, TERMINATE, KILL].into_iter().collect::<SigSet>();
         let signals = SignalFd::with_flags(&noticed, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         let group = start.groups.as_ref().map(|groups| make_groups(groups, &start.launch)).transpose()?;
         let log = LogFile::create(log_place(start)).map_err(|e| about("create the log", &e))?;
@@ -89,7 +102,19 @@ impl<'a> Shim<'a> {
         let first = Pid::from_raw(fork_first(group.as_ref(), &order, &ends, &word.1)?);
         let oom_kills_before = group.map_or(0, |group| group.oom_kills);
         let (word, reason, started) = (Some(word.0), String::new(), None);
-        Ok(Shim { start, claim, signals, log, outputs, first, word, reason, started, oom_kills_before })
+        Ok(Shim {
+            start,
+            claim,
+            signals,
+            log,
+            outputs,
+            first,
+            word,
+            reason,
+            started,
+            oom_kills_before,
+            told_from_outside: false,
+        })
     }
 
     /// From the first process's begin to the record of its end.
@@ -146,8 +171,9 @@ impl<'a> Shim<'a> {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGCHLD) => ended = self.reap().or(ended),
                 Ok(KILL) => self.kill(),
+                Ok(Signal::SIGTERM) => self.told_from_outside = true,
                 // Until it is reaped, nobody else can have its number.
-                Ok(_) if ended.is_none() => drop(kill(self.first, Signal::SIGTERM)),
+                Ok(TERMINATE) if ended.is_none() => drop(kill(self.first, Signal::SIGTERM)),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -188,8 +214,11 @@ impl<'a> Shim<'a> {
         for output in &mut self.outputs {
             output.drain(&mut self.log);
         }
+        // The shutdown that ended the container may reach the shim after it.
+        let _ = self.heed_signals();
         let how = if self.reason.is_empty() { how } else { HowEnded::NotStarted(self.reason) };
-        leave(self.start, self.claim, how, self.started, oom_killed);
+        let why = Why { oom_killed, told_from_outside: self.told_from_outside };
+        leave(self.start, self.claim, how, self.started, why);
     }
 }
 
@@ -210,8 +239,18 @@ fn make_groups(groups: &Groups, keep: &Keep) -> io::Result<Group> {
         }
         File::open(&groups.container)
     };
-    let directory = open().map_err(|e| about("set up the container's cgroup", &e))?;
+    let directory = open().map_err(|e| about("set up the container's cgroup", &too_low(e, keep)))?;
     Ok(Group { directory, path: groups.container.clone(), oom_kills: cgroup::oom_kills(&groups.container) })
+}
+
+/// What the kernel has no memory for within the pod's own limit.
+fn too_low(e: io::Error, keep: &Keep) -> io::Error {
+    match keep.pod_limits.memory_max {
+        Some(max) if e.kind() == io::ErrorKind::OutOfMemory => {
+            io::Error::new(e.kind(), format!("{e}; the pod's memory limit of {max} bytes is too low to start anything"))
+        }
+        Some(_) | None => e,
+    }
 }
 
 fn make_group(path: &Path, limits: &Limits) -> io::Result<()> {

@@ -31,6 +31,7 @@ pub fn pod(shared: &Shared, pod: &Uid) -> io::Result<()> {
         Some(groups) => groups.iter().try_for_each(|group| cgroup::remove(group))?,
         None => descent::end_orphans(pod, &live_shims(shared))?,
     }
+    shared.tree.iter().for_each(|tree| tree.weigh());
     match fs::remove_dir_all(shared.dirs.pod(pod)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         removed => removed?,

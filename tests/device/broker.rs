@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::AGENT;
 use crate::device::Device;
 use crate::mosquitto::{Mosquitto, free_port};
 use crate::peer::Peer;
@@ -10,20 +11,6 @@ use crate::peer::Peer;
 fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{v: '{value}'}}\n")
 }
-
-const AGENT: &str = "
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - {name: main, command: [sleep, '100000']}
-";
 
 fn device(broker: &Mosquitto, further: &[&str]) -> Device {
     Device::start(&[&["--broker", &broker.url(), "--fleet", "demo", "--groups", "pos"], further].concat())

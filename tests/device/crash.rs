@@ -5,21 +5,8 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
+use crate::AGENT;
 use crate::device::{Device, lives, signal};
-
-const AGENT: &str = "
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers:
-      - {name: main, command: [sleep, '100000']}
-";
 
 /// The first process of the only container of the pods with a label.
 fn pid_of(device: &Device, label: &str) -> u64 {

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case { name: "what_cannot_run", run: what_cannot_run, root: false },
     Case { name: "descendants_end_with_the_first", run: descendants_end_with_the_first, root: false },
     Case { name: "terminate_reaches_the_first_alone", run: terminate_reaches_the_first_alone, root: false },
+    Case { name: "a_shutdown_is_told_apart", run: a_shutdown_is_told_apart, root: false },
     Case { name: "kill_reaches_all", run: kill_reaches_all, root: false },
     Case { name: "a_signal_waits_for_the_shim", run: a_signal_waits_for_the_shim, root: false },
     Case { name: "a_killed_shim_is_a_loss", run: a_killed_shim_is_a_loss, root: false },
@@ -114,6 +115,22 @@ fn terminate_reaches_the_first_alone(world: &mut World) {
     world.act(Effect::Terminate(attempt.clone()));
     assert_eq!(world.ended().how, HowEnded::Code(3));
     assert_eq!(world.read(&query(&attempt)), b"ready\nready\ngot\n");
+}
+
+/// As an init system ends the processes of a machine that goes down, one after the other.
+fn a_shutdown_is_told_apart(world: &mut World) {
+    for (number, to_shim) in [true, false].into_iter().enumerate() {
+        let mut launch = script("down", "trap 'exit 3' TERM; echo $$; while :; do sleep 1000 & wait; done");
+        launch.attempt.number = number as u32;
+        let attempt = world.start(&launch);
+        let first = pids(world, &attempt, 1)[0];
+        if to_shim {
+            kill(Pid::from_raw(parent(first)), Signal::SIGTERM).unwrap();
+        }
+        kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
+        let exit = world.ended();
+        assert_eq!((exit.how, exit.told_from_outside), (HowEnded::Code(3), to_shim));
+    }
 }
 
 fn kill_reaches_all(world: &mut World) {

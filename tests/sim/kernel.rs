@@ -122,6 +122,7 @@ impl Kernel {
             attempt: attempt.clone(),
             how,
             oom_killed: false,
+            told_from_outside: false,
             started: Some(process.started),
             finished: self.stamp(),
         };

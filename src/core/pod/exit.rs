@@ -90,7 +90,11 @@ pub fn lose(draft: &mut Draft, pod: &mut Pod, attempt: &AttemptId) {
     let now = draft.now();
     let finished = Stamp { wall: now.wall, boot: now.boot.clone(), up_ms: now.moment().up_ms };
     let how = HowEnded::Lost;
-    end(draft, pod, &Exit { attempt: attempt.clone(), how, oom_killed: false, started: None, finished });
+    end(
+        draft,
+        pod,
+        &Exit { attempt: attempt.clone(), how, oom_killed: false, told_from_outside: false, started: None, finished },
+    );
 }
 
 /// The machine went down under the attempt.
@@ -160,12 +164,17 @@ fn excuse(draft: &Draft, pod: &Pod, container: &str, machine_went_down: bool) ->
     }
 }
 
-/// A record from before the last boot that tells of SIGTERM or SIGKILL is how an orderly shutdown looks: the init system
-/// ends every process that is left.
+/// A record from before the last boot is how an orderly shutdown looks where it tells of SIGTERM or SIGKILL, or of a
+/// program that gave up when it was told to end: the init system tells every process that is left, the shim too.
 fn is_of_shutdown(pod: &Pod, exit: &Exit, now: &Now) -> bool {
     let boot = pod.status_of(&exit.attempt.container).and_then(|status| boot_of(&status.state));
-    let is_ended_by_init = matches!(exit.how, HowEnded::Signal(SIGTERM | SIGKILL)) && !exit.oom_killed;
-    is_ended_by_init && boot.is_some_and(|boot| *boot != now.boot)
+    let is_ended_by_init = match exit.how {
+        HowEnded::Signal(SIGTERM | SIGKILL) => true,
+        HowEnded::Code(code) => code != 0 && exit.told_from_outside,
+        HowEnded::Signal(_) => exit.told_from_outside,
+        HowEnded::NotStarted(_) | HowEnded::Lost => false,
+    };
+    is_ended_by_init && !exit.oom_killed && boot.is_some_and(|boot| *boot != now.boot)
 }
 
 fn reboot_excuse(draft: &Draft, pod: &Pod) -> Option<Excuse> {

@@ -418,7 +418,14 @@ fn from_a_job_to_a_process_and_back() {
     let at = world.now.moment();
     let stamp = Stamp { wall: at.wall, boot: at.boot, up_ms: at.up_ms };
     let attempt = launch.attempt.clone();
-    let exit = Exit { attempt, how: HowEnded::Code(0), oom_killed: false, started: None, finished: stamp };
+    let exit = Exit {
+        attempt,
+        how: HowEnded::Code(0),
+        oom_killed: false,
+        told_from_outside: false,
+        started: None,
+        finished: stamp,
+    };
     let plan = step(&world.state, &Observed { seen: vec![Seen::Exited(exit)] }, &world.now);
     world.state.apply(&plan.writes);
     assert_eq!(world.told(), "0/1/0 SuccessCriteriaMet Complete");

@@ -178,19 +178,40 @@ fn reboots_count_where_the_job_says_so() {
 fn an_orderly_shutdown_is_a_reboot_too() {
     #[track_caller]
     fn check(how: HowEnded, oom_killed: bool, boot: &str, expected: Option<Excuse>) {
+        check_told(false, how, oom_killed, boot, expected);
+    }
+    #[track_caller]
+    fn check_told(told: bool, how: HowEnded, oom_killed: bool, boot: &str, expected: Option<Excuse>) {
         let (mut w, _) = recorded("Never", Recorded::Running, There::Nothing);
-        let exit = Exit { oom_killed, ..w.exit("c", how) };
+        let exit = Exit { oom_killed, told_from_outside: told, ..w.exit("c", how) };
         let found = Found { attempt: w.attempt("c"), state: FoundState::Exited(exit) };
         w.reboot(boot, 30);
         w.booted(vec![found]);
         assert_eq!((w.phase(), w.only_pod().status.excused), (Phase::Failed, expected));
     }
+    // A program that catches SIGTERM and ends with a code of its own.
+    check_told(true, HowEnded::Code(143), false, "boot-2", Some(Excuse::Reboot));
+    check_told(true, HowEnded::Code(3), false, "boot-2", Some(Excuse::Reboot));
+    check_told(true, HowEnded::Signal(6), false, "boot-2", Some(Excuse::Reboot));
+    check_told(true, HowEnded::Code(3), true, "boot-2", None);
+    check_told(true, HowEnded::Code(3), false, "boot-1", None);
+    check_told(true, HowEnded::NotStarted(String::new()), false, "boot-2", None);
     check(HowEnded::Signal(15), false, "boot-2", Some(Excuse::Reboot));
     check(HowEnded::Signal(9), false, "boot-2", Some(Excuse::Reboot));
     check(HowEnded::Signal(9), true, "boot-2", None);
     check(HowEnded::Signal(11), false, "boot-2", None);
     check(HowEnded::Code(143), false, "boot-2", None);
     check(HowEnded::Signal(15), false, "boot-1", None);
+}
+
+#[test]
+fn work_that_is_done_when_the_machine_goes_down_is_done() {
+    let (mut w, _) = recorded("OnFailure", Recorded::Running, There::Nothing);
+    let exit = Exit { told_from_outside: true, ..w.exit("c", HowEnded::Code(0)) };
+    let found = Found { attempt: w.attempt("c"), state: FoundState::Exited(exit) };
+    w.reboot("boot-2", 30);
+    w.booted(vec![found]);
+    assert_eq!(w.phase(), Phase::Succeeded);
 }
 
 #[test]

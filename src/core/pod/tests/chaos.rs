@@ -141,7 +141,14 @@ impl Chaos {
         if how == HowEnded::Code(0) {
             self.succeeded.insert(id.clone());
         }
-        let exit = Exit { attempt: id.clone(), how, oom_killed: false, started: None, finished: self.stamp() };
+        let exit = Exit {
+            attempt: id.clone(),
+            how,
+            oom_killed: false,
+            told_from_outside: false,
+            started: None,
+            finished: self.stamp(),
+        };
         self.evidence.insert(id.clone(), exit.clone());
         for _ in 0..=self.draw(2) {
             self.reports.push(Seen::Exited(exit.clone()));

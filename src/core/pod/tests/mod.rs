@@ -125,7 +125,14 @@ impl World {
 
     fn exit(&self, container: &str, how: HowEnded) -> Exit {
         let finished = self.stamp();
-        Exit { attempt: self.attempt(container), how, oom_killed: false, started: None, finished }
+        Exit {
+            attempt: self.attempt(container),
+            how,
+            oom_killed: false,
+            told_from_outside: false,
+            started: None,
+            finished,
+        }
     }
 
     fn stamp(&self) -> Stamp {

@@ -244,7 +244,7 @@ fn the_daemon_is_told_once_when_all_pods_have_stopped() {
     let ended = |pod: &str, w: &World| {
         let attempt = AttemptId { pod: Uid::new(pod), container: "c".into(), number: 0 };
         let (how, finished) = (HowEnded::Signal(15), w.stamp());
-        Seen::Exited(Exit { attempt, how, oom_killed: false, started: None, finished })
+        Seen::Exited(Exit { attempt, how, oom_killed: false, told_from_outside: false, started: None, finished })
     };
     w.see([ended("uid-p", &w)]);
     assert_eq!(w.effects(), ["forget c/0"]);

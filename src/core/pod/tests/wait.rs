@@ -73,7 +73,7 @@ fn the_node_takes_no_more_pods_than_its_bound_and_the_oldest_first() {
     assert_eq!(w.pod("a").status.unschedulable.unwrap(), "0/1 nodes are available: 1 Too many pods.");
     let attempt = AttemptId { pod: Uid::new("uid-b"), container: "c".into(), number: 0 };
     let (how, finished) = (HowEnded::Code(0), w.stamp());
-    w.see([Seen::Exited(Exit { attempt, how, oom_killed: false, started: None, finished })]);
+    w.see([Seen::Exited(Exit { attempt, how, oom_killed: false, told_from_outside: false, started: None, finished })]);
     assert_eq!(w.launches().len(), 1, "a finished pod takes no room");
 }
 

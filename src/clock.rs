@@ -19,10 +19,19 @@ use crate::model::{BootId, Now, Timestamp, Wake};
 /// This program did not exist before 2026-01-01: a clock that shows less was never set.
 const EARLIEST: Timestamp = Timestamp::from_secs(1_767_225_600);
 
+/// Where the init system has its own age from. One that finds a clock that shows less sets it to that. Source: systemd(1),
+/// "/usr/lib/clock-epoch"; without that file it takes the time of its build, which packages give to its program too.
+const INIT_FILES: [&str; 2] = ["/usr/lib/clock-epoch", "/usr/lib/systemd/systemd"];
+
+/// It does so this long after power-on at the latest.
+const INIT_LATEST_MS: i64 = 120_000;
+
 /// Reads the clocks of one boot.
 #[derive(Debug, Clone)]
 pub struct Clock {
     boot: BootId,
+    /// What a clock that was never set may be put to when the machine starts.
+    init_ages: Vec<Timestamp>,
 }
 
 impl Clock {
@@ -32,13 +41,16 @@ impl Clock {
         let path = "/proc/sys/kernel/random/boot_id";
         let boot = fs::read_to_string(path);
         let boot = boot.map_err(|e| io::Error::new(e.kind(), format!("read {path}: {e}; is /proc mounted?")))?;
-        Ok(Clock { boot: BootId::new(boot.trim()) })
+        let init_ages = INIT_FILES.iter().filter_map(|file| Some(timestamp(fs::metadata(file).ok()?.modified().ok()?)));
+        Ok(Clock { boot: BootId::new(boot.trim()), init_ages: init_ages.collect() })
     }
 
     /// `floor` is the latest wall time that is known to have been: a clock that shows less is not to be trusted.
     pub fn now(&self, floor: Option<Timestamp>) -> Now {
-        let wall = wall();
-        Now { wall, wall_trusted: is_trusted(wall, floor), uptime: uptime(), boot: self.boot.clone() }
+        let (wall, uptime) = (timestamp(SystemTime::now()), uptime());
+        let wall_trusted =
+            is_trusted(wall, floor) && !self.init_ages.iter().any(|age| is_from_init(wall, uptime, *age));
+        Now { wall, wall_trusted, uptime, boot: self.boot.clone() }
     }
 }
 
@@ -46,10 +58,21 @@ fn is_trusted(wall: Timestamp, floor: Option<Timestamp>) -> bool {
     wall >= EARLIEST && floor.is_none_or(|floor| wall >= floor)
 }
 
-fn wall() -> Timestamp {
-    let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Timestamp::from_millis(since_epoch.map_or_else(|before| -ms(before.duration()), ms))
+/// The clock runs on from where the init system put it: so it shows that the machine started just before its init was
+/// built.
+fn is_from_init(wall: Timestamp, uptime: Duration, init_age: Timestamp) -> bool {
+    let started = wall.as_millis().saturating_sub(millis(uptime));
+    // The file's time has no fractions of a second.
+    (-1000..=INIT_LATEST_MS).contains(&init_age.as_millis().saturating_sub(started))
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(UNIX_EPOCH);
+    Timestamp::from_millis(since_epoch.map_or_else(|before| -millis(before.duration()), millis))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn uptime() -> Duration {
@@ -171,6 +194,23 @@ mod tests {
         check("2027-01-01T00:00:00Z", Some("2027-01-01T00:00:00Z"), true);
         check("2026-12-31T23:59:59Z", Some("2027-01-01T00:00:00Z"), false);
         check("2025-01-01T00:00:00Z", Some("2020-01-01T00:00:00Z"), false);
+    }
+
+    #[test]
+    fn a_clock_that_only_the_init_system_has_set_is_told_apart() {
+        let check = |wall: &str, uptime_s, expected| {
+            let (wall, init) = (Timestamp::parse(wall).unwrap(), Timestamp::parse("2026-04-27T19:48:55Z").unwrap());
+            assert_eq!(is_from_init(wall, Duration::from_secs(uptime_s), init), expected, "{wall:?} {uptime_s}");
+        };
+        check("2026-04-27T19:48:55Z", 2, true);
+        check("2026-04-27T19:49:16Z", 22, true);
+        check("2026-06-27T19:48:57Z", 61 * 86_400 + 3, true);
+        check("2026-04-27T19:48:55.900Z", 0, true);
+        // Set by a person or by NTP.
+        check("2026-04-27T20:49:16Z", 22, false);
+        check("2026-04-27T19:48:55Z", 3600, false);
+        check("2027-03-01T10:00:00Z", 22, false);
+        check("1970-01-01T00:00:02Z", 2, false);
     }
 
     #[test]

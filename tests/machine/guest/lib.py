@@ -10,7 +10,7 @@ import traceback
 HERE = pathlib.Path(__file__).parent
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 # Emulation without KVM is 20 to 40 times slower than the device would be: nothing here is about speed.
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 _failed = 0
 

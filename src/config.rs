@@ -1,25 +1,30 @@
-//! The node's own settings, read once at the start: defaults, then the file, then the environment, then the flags; each
+//! The node's own settings, read at the start and at SIGHUP: defaults, then the file, then the environment, then the flags; each
 //! wins over the one before. Knows nothing of what the settings do. Each key is described in docs/configuration.md.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use nix::unistd;
 use serde_json::{Map, Value};
 
-use crate::model::{Broker, Labels, Mqtt, Protocol, Settings};
+use crate::model::{Broker, ImagesConfig, Labels, Mqtt, Protocol, RegistriesConfig, Settings};
 
+pub mod keys;
 mod read;
+mod registries;
 
-use read::{choice, flag, label_pairs, number, path, text, word, words};
+use read::{choice, flag, label_pairs, loopback, number, path, text, word, words};
 
 /// Read when no `--config` is given and it is there.
 pub const DEFAULT_FILE: &str = "/etc/pinnace/config.yaml";
 /// A larger file is no configuration.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const SOCKET: &str = "pinnace.sock";
+/// Below the data directory: downloads that broke off.
+const PARTIAL_DIR: &str = "images/partial";
 
 /// Every key of the file. The environment's name of `mqtt.client_id` is `PINNACE_MQTT_CLIENT_ID`.
 pub const KEYS: &[&str] = &[
@@ -33,6 +38,8 @@ pub const KEYS: &[&str] = &[
     "limits",
     "cgroup_root",
     "stop_pods",
+    "log_level",
+    "metrics_address",
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password_file",
@@ -53,6 +60,16 @@ pub const KEYS: &[&str] = &[
     "bounds.log_bytes_max",
     "bounds.log_files_max",
     "bounds.pod_pids_max",
+    "images.pull",
+    "images.bytes_max",
+    "images.high_percent",
+    "images.low_percent",
+    "images.reserve_bytes",
+    "images.image_bytes_max",
+    "images.concurrency",
+    "images.bandwidth_max",
+    "images.docker_config",
+    "images.registries",
 ];
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,8 +87,23 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// SIGTERM ends the pods too.
     pub stop_pods: bool,
+    pub images: ImagesConfig,
+    pub log_level: LogLevel,
+    /// Serves `/metrics` there too; always a loopback address.
+    pub metrics_address: Option<SocketAddr>,
     /// Bounds and choices of the core, `limits: required` and the fleet among them.
     pub settings: Settings,
+}
+
+/// The least important lines that the log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
 }
 
 /// What the command line of `pinnace node` gives, as text; none: not given.
@@ -137,6 +169,48 @@ impl Config {
         draft.finish()
     }
 
+    /// What holds where nothing is set.
+    pub fn defaults(env: impl Fn(&str) -> Option<String>) -> Config {
+        Draft::new(&Host::of_this_process(&env)).config
+    }
+
+    /// These settings with all that `new` may change while the node runs, and the keys that differ and wait for a restart.
+    #[must_use]
+    pub fn renewed(&self, new: Config) -> (Config, Vec<&'static str>) {
+        // Downloads that are under way share one meter and know of one another, so there is one such set in a life.
+        let (ours, theirs) = (&self.images.registries, &new.images.registries);
+        let logins = |of: &RegistriesConfig| (of.docker_config.clone(), of.docker_config_required);
+        let differ = [
+            ("data_dir", self.data_dir != new.data_dir),
+            ("run_dir", self.run_dir != new.run_dir),
+            ("name", self.name != new.name),
+            ("fleet", self.fleet != new.fleet),
+            ("cgroup_root", self.cgroup_root != new.cgroup_root),
+            ("metrics_address", self.metrics_address != new.metrics_address),
+            ("images.concurrency", ours.concurrency != theirs.concurrency),
+            ("images.bandwidth_max", ours.bandwidth_max != theirs.bandwidth_max),
+            ("images.docker_config", logins(ours) != logins(theirs)),
+            ("images.registries", ours.hosts != theirs.hosts),
+        ];
+        let waiting = differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
+        let mut renewed = Config {
+            data_dir: self.data_dir.clone(),
+            run_dir: self.run_dir.clone(),
+            name: self.name.clone(),
+            fleet: self.fleet.clone(),
+            cgroup_root: self.cgroup_root.clone(),
+            metrics_address: self.metrics_address,
+            images: ImagesConfig { registries: ours.clone(), ..new.images },
+            ..new
+        };
+        renewed.settings.fleet.clone_from(&self.fleet);
+        // Without a setting of its own the client id is the name, which stays.
+        if let Some(mqtt) = renewed.mqtt.as_mut().filter(|mqtt| mqtt.client_id == new.name) {
+            mqtt.client_id.clone_from(&self.name);
+        }
+        (renewed, waiting)
+    }
+
     /// The local API.
     pub fn socket(&self) -> PathBuf {
         self.run_dir.join(SOCKET)
@@ -149,6 +223,14 @@ pub fn default_socket(env: impl Fn(&str) -> Option<String>) -> PathBuf {
     let machine = Path::new(ROOT_RUN_DIR).join(SOCKET);
     if !own.exists() && machine.exists() { machine } else { own }
 }
+
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
 
 const ROOT_DATA_DIR: &str = "/var/lib/pinnace";
 const ROOT_RUN_DIR: &str = "/run/pinnace";
@@ -288,6 +370,9 @@ impl Draft {
                 mqtt: None,
                 cgroup_root: None,
                 stop_pods: false,
+                images: ImagesConfig::new(host.data_dir.join(PARTIAL_DIR)),
+                log_level: LogLevel::default(),
+                metrics_address: None,
                 settings: Settings::default(),
             },
             broker: None,
@@ -312,6 +397,8 @@ impl Draft {
             "limits" => s.limits_required = choice(value, &[("optional", false), ("required", true)])?,
             "cgroup_root" => c.cgroup_root = Some(path(value)?),
             "stop_pods" => c.stop_pods = flag(value)?,
+            "log_level" => c.log_level = choice(value, &LEVELS)?,
+            "metrics_address" => c.metrics_address = Some(loopback(value)?),
             "mqtt.client_id" => self.client_id = Some(text(value)?),
             "mqtt.username" => m.username = Some(text(value)?),
             "mqtt.password_file" => m.password_file = Some(path(value)?),
@@ -334,6 +421,27 @@ impl Draft {
             "bounds.log_bytes_max" => s.log_bytes_max = number(value, 4096, 1 << 40)?,
             "bounds.log_files_max" => s.log_files_max = number(value, 1, 1000)?,
             "bounds.pod_pids_max" => s.pod_pids_max = Some(number(value, 1, 4_194_304)?),
+            other => return self.set_images(other, value),
+        }
+        Ok(())
+    }
+
+    fn set_images(&mut self, key: &str, value: &Value) -> Result<(), String> {
+        let (i, s) = (&mut self.config.images, &mut self.config.settings);
+        match key {
+            "images.pull" => s.images_pull = flag(value)?,
+            "images.bytes_max" => s.images_bytes_max = Some(number(value, 1 << 20, 1 << 50)?),
+            "images.high_percent" => s.images_high_percent = number(value, 1, 100)?,
+            "images.low_percent" => s.images_low_percent = number(value, 0, 100)?,
+            "images.reserve_bytes" => i.reserve_bytes = Some(number(value, 0, 1 << 50)?),
+            "images.image_bytes_max" => i.image_bytes_max = number(value, 1 << 20, 1 << 50)?,
+            "images.concurrency" => i.registries.concurrency = number(value, 1, 16)?,
+            "images.bandwidth_max" => i.registries.bandwidth_max = number(value, 0, 1 << 40)?,
+            "images.docker_config" => {
+                i.registries.docker_config = path(value)?;
+                i.registries.docker_config_required = true;
+            }
+            "images.registries" => i.registries.hosts = registries::hosts(value)?,
             other => return Err(format!("is no setting ({})", unknown(other))),
         }
         Ok(())
@@ -343,6 +451,14 @@ impl Draft {
     fn finish(self) -> Result<Config, ConfigError> {
         let Draft { mut config, broker, client_id, mqtt } = self;
         config.settings.fleet.clone_from(&config.fleet);
+        config.images.registries.partial_dir = config.data_dir.join(PARTIAL_DIR);
+        let Settings { images_high_percent: high, images_low_percent: low, .. } = config.settings;
+        if low > high {
+            return Err(ConfigError(format!(
+                "images.low_percent ({low}) must not be above images.high_percent ({high}): images go from the high mark \
+                 down to the low one"
+            )));
+        }
         if mqtt.cert_file.is_some() != mqtt.key_file.is_some() {
             return Err(ConfigError("mqtt.cert_file and mqtt.key_file go together: give both or none".into()));
         }

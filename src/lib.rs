@@ -15,6 +15,12 @@ pub mod clock;
 pub mod config;
 /// Decides: state and what was seen in, writes and effects out. Knows no clock, no file, no socket, no task, no randomness.
 pub mod core;
+/// Examines a device and its way to the broker, with a daemon or without. Does not know what the node runs.
+pub mod doctor;
+/// Images on the disk: brought from archives and registries, unpacked by layer, swept. Does not know which are wanted.
+pub mod image;
+/// Makes a device ready to be a node: settings, key, certificate request. Knows no broker and no daemon.
+pub mod init;
 /// The MQTT session: payloads in, answers and state out. Does not know what a set means or whether it was applied.
 pub mod link;
 /// Kubernetes YAML and JSON to and from `model`, each error with its path and line. Does not know what is there already.

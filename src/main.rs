@@ -1,11 +1,15 @@
-//! Picks the role from the arguments: the node, or a verb that asks it.
+//! Picks the role from the arguments: the node, a verb that asks it, or one that looks after the device without it.
 
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use pinnace::cli::args::{Cli, NodeArgs, StoreVerb, Verb};
-use pinnace::config::{Config, Flags};
+use pinnace::cli::args::{Cli, ConfigVerb, DebugVerb, DoctorArgs, InitArgs, NodeArgs, StoreVerb, Verb, Where};
+use pinnace::config::{Config, ConfigError, DEFAULT_FILE, Flags, keys};
+use pinnace::doctor::{self, Subject, System};
+use pinnace::init::{self, Wish};
 use pinnace::runtime::Spawner;
 use pinnace::{cli, node, store};
 
@@ -17,15 +21,21 @@ fn main() -> ExitCode {
         Err(e) => return usage(&e),
     };
     match &cli.verb {
+        Verb::Node(_) if cli.socket.is_some() => {
+            fail("--socket tells a verb where a node listens; the node makes its socket in --run-dir")
+        }
         Verb::Node(args) => run_node(args, spawner.unwrap_or_else(Spawner::fork)),
         Verb::Store(StoreVerb::Dump(args)) => cli::dump(&cli).unwrap_or_else(|| dump_file(args.data_dir.clone())),
+        Verb::Doctor(args) => examine(args),
+        Verb::Debug(DebugVerb::Dump(args)) => report(&args.at),
+        Verb::Init(args) => make_ready(args),
+        Verb::Config(ConfigVerb::Schema) => print(&pretty(&keys::schema())),
         _ => cli::run(&cli),
     }
 }
 
 /// `store dump` while no daemon answers: the file itself.
-fn dump_file(dir: Option<std::path::PathBuf>) -> ExitCode {
-    let env = |name: &str| std::env::var(name).ok();
+fn dump_file(dir: Option<PathBuf>) -> ExitCode {
     let flags = Flags { data_dir: dir.map(|dir| dir.to_string_lossy().into_owned()), ..Flags::default() };
     let config = match Config::load(None, flags, env) {
         Ok(config) => config,
@@ -52,19 +62,7 @@ fn usage(e: &clap::Error) -> ExitCode {
 }
 
 fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>) -> ExitCode {
-    let text = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let flags = Flags {
-        data_dir: text(&args.data_dir),
-        run_dir: text(&args.run_dir),
-        name: args.name.clone(),
-        labels: args.labels.clone(),
-        groups: args.groups.clone(),
-        broker: args.broker.clone(),
-        fleet: args.fleet.clone(),
-        stop_pods: args.stop_pods,
-    };
-    let env = |name: &str| std::env::var(name).ok();
-    let config = match Config::load(args.config.as_deref(), flags, env) {
+    let config = match load(args) {
         Ok(config) => config,
         Err(e) => return fail(&e.to_string()),
     };
@@ -76,9 +74,128 @@ fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>) -> ExitCode {
         Ok(spawner) => spawner,
         Err(e) => return fail(&format!("cannot fork the process that starts containers: {e}")),
     };
-    match node::run(&config, spawner) {
+    let again = args.clone();
+    match node::run(&config, spawner, Box::new(move || load(&again).map_err(|e| e.to_string()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
+    }
+}
+
+fn load(args: &NodeArgs) -> Result<Config, ConfigError> {
+    let flags = Flags {
+        data_dir: text(args.data_dir.as_deref()),
+        run_dir: text(args.run_dir.as_deref()),
+        name: args.name.clone(),
+        labels: args.labels.clone(),
+        groups: args.groups.clone(),
+        broker: args.broker.clone(),
+        fleet: args.fleet.clone(),
+        stop_pods: args.stop_pods,
+    };
+    Config::load(args.config.as_deref(), flags, env)
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn text(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.to_string_lossy().into_owned())
+}
+
+/// The node that is meant. Settings that cannot be used are a finding, so the defaults have to do then.
+fn subject(at: &Where, session: bool) -> Subject {
+    let flags =
+        || Flags { data_dir: text(at.data_dir.as_deref()), run_dir: text(at.run_dir.as_deref()), ..Flags::default() };
+    let file = at.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    match Config::load(at.config.as_deref(), flags(), env) {
+        Ok(config) if file.exists() => Subject { config, settings: Ok(file), session },
+        Ok(config) => Subject { config, settings: Ok("none: every setting has its default".into()), session },
+        Err(e) => {
+            let config = Config::load(Some(Path::new("/dev/null")), flags(), |_| None);
+            let config = config.unwrap_or_else(|_| Config::defaults(env));
+            Subject { config, settings: Err(e.to_string()), session }
+        }
+    }
+}
+
+fn examine(args: &DoctorArgs) -> ExitCode {
+    let checks = doctor::examine(&System, &subject(&args.at, args.session));
+    let shown = if args.json { pretty(&doctor::json(&checks)) } else { doctor::text(&checks, cli::may_colour()) };
+    let printed = print(&shown);
+    if doctor::fails(&checks) { ExitCode::FAILURE } else { printed }
+}
+
+fn report(at: &Where) -> ExitCode {
+    let subject = subject(at, false);
+    let checks = doctor::examine(&System, &subject);
+    print(&pretty(&doctor::report(&System, &subject, &checks)))
+}
+
+fn make_ready(args: &InitArgs) -> ExitCode {
+    if args.claim.is_some() {
+        eprintln!(
+            "error: --claim is not supported: enrolment over the broker needs a controller that this release does not have. \
+             Without it, init prints a certificate request; have it signed and put the certificate beside the key."
+        );
+        return ExitCode::FAILURE;
+    }
+    let host = Config::defaults(env).name;
+    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let ask = |given: &Option<String>, question: &str, default: &str| match given {
+        Some(given) => given.clone(),
+        None if asks => prompt(question, default),
+        None => default.to_string(),
+    };
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let wish = Wish {
+        dir: std::path::absolute(&args.dir).unwrap_or_else(|_| args.dir.clone()),
+        name: ask(&args.name, "Name of this node", &host),
+        broker: some(ask(&args.broker, "Broker (mqtts://HOST, mqtt://HOST, empty for none)", "")),
+        fleet: some(ask(&args.fleet, "Fleet", "default")),
+        force: args.force,
+    };
+    match init::init(&wish) {
+        Ok(made) => {
+            eprintln!("settings  {}", made.settings.display());
+            eprintln!("key       {}{}", made.key.display(), if made.key_was_there { " (was there)" } else { "" });
+            eprintln!("request   {}", made.request.display());
+            if let Some(certificate) = &made.certificate {
+                eprintln!(
+                    "next      have the request signed, put the certificate at {}, then: pinnace doctor",
+                    certificate.display()
+                );
+            }
+            print(&made.request_pem)
+        }
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the person typed, or the default for an empty line.
+fn prompt(question: &str, default: &str) -> String {
+    let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+    eprint!("{question}{shown}: ");
+    let _ = io::stderr().flush();
+    let mut line = String::new();
+    let _ = io::stdin().lock().read_line(&mut line);
+    let line = line.trim();
+    if line.is_empty() { default.to_string() } else { line.to_string() }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()) + "\n"
+}
+
+/// A reader that has gone is no panic.
+fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

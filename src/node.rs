@@ -2,28 +2,37 @@
 //! decides nothing: what is decided is decided in `core`.
 
 mod crashes;
+mod images;
 mod inbox;
+mod logging;
 mod logs;
 mod metrics;
 mod notify;
+mod port;
+mod reload;
 mod start;
+mod trace;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{self, Answer, Feed};
 use crate::clock::{Alarm, Clock};
+use crate::config::Config;
 use crate::core::{status, step};
-use crate::link::{LinkHandle, Up};
+use crate::link::{Before, LinkHandle, Up};
 use crate::model::{AskId, Effect, LinkSeen, Now, Observed, Plan, Publication, Seen, State};
 use crate::runtime::Runtime;
 use crate::store::Store;
+use images::Images;
 use inbox::{Inbox, Item};
 use metrics::Counters;
+use trace::Trace;
 
+pub use reload::Reread;
 pub use start::run;
 
 /// Everything that the loop holds.
@@ -31,7 +40,15 @@ struct Daemon {
     state: Rc<RefCell<State>>,
     store: Store,
     runtime: Runtime,
+    images: Images,
     link: Option<LinkHandle>,
+    /// The way of a link's news to the loop, and how far the numbers of the links before the present one came.
+    link_in: mpsc::Sender<Seen>,
+    linked_before: Before,
+    config: Config,
+    reread: Reread,
+    reload_wanted: bool,
+    trace: Rc<Trace>,
     feed: Rc<Feed>,
     clock: Rc<Clock>,
     alarm: Alarm,
@@ -40,6 +57,8 @@ struct Daemon {
     /// Who waits for an answer.
     callers: BTreeMap<AskId, oneshot::Sender<Answer>>,
     asks: u64,
+    /// What the core knows of the disk.
+    told_shortage: Option<String>,
     stop: Stop,
 }
 
@@ -65,16 +84,40 @@ impl Daemon {
     async fn run(&mut self, first: Seen) -> Result<(), String> {
         self.turn(vec![first])?;
         notify::ready();
+        self.inbox.alive_every(notify::alive_every());
         while self.stop != Stop::Now {
             let items = tokio::select! {
                 items = self.inbox.next(&self.alarm) => items,
                 why = self.runtime.failed() => return Err(why.to_string()),
             };
-            let seen: Vec<Seen> = items.into_iter().filter_map(|item| self.open(item)).collect();
+            let is_alive_due = items.iter().any(|item| matches!(item, Item::AliveDue));
+            let mut seen: Vec<Seen> = items.into_iter().filter_map(|item| self.open(item)).collect();
+            seen.extend(self.disk_news());
             self.turn(seen)?;
+            if std::mem::take(&mut self.reload_wanted) {
+                self.reload().await?;
+            }
             self.report();
+            // Only a whole turn, with its step and its commit, proves that the loop goes round.
+            if is_alive_due {
+                notify::alive();
+            }
         }
         self.store.flush().map_err(|e| e.to_string())
+    }
+
+    /// Whether the disk has become short of room, or has room again, since the core was told.
+    fn disk_news(&mut self) -> Option<Seen> {
+        let pressure = self.store.shortage().map(String::from);
+        if pressure == self.told_shortage {
+            return None;
+        }
+        match &pressure {
+            Some(why) => tracing::warn!("{why}"),
+            None => tracing::info!("the disk has room again"),
+        }
+        self.told_shortage.clone_from(&pressure);
+        Some(Seen::Disk { pressure })
     }
 
     /// What an item of the inbox means to the core; nothing where it is for the loop alone.
@@ -100,15 +143,25 @@ impl Daemon {
                 };
                 (self.stop == Stop::Ending).then_some(Seen::StopPods)
             }
-            Item::Due | Item::ReportDue => None,
+            Item::Reload => {
+                self.reload_wanted = true;
+                None
+            }
+            Item::Due | Item::ReportDue | Item::AliveDue => None,
         }
     }
 
     fn turn(&mut self, seen: Vec<Seen>) -> Result<(), String> {
         let now = self.now();
+        let fetches = seen.iter().filter(|seen| matches!(seen, Seen::Pulled(_))).count();
+        let told = self.trace.seen(&seen);
         let plan = step(&self.state.borrow(), &Observed { seen }, &now);
+        if let Some(told) = told {
+            self.trace.tell(told, &plan, &now);
+        }
         self.counters.stepped(&plan);
         self.commit(&plan)?;
+        self.images.recorded(fetches);
         self.alarm.set(plan.wake).map_err(|e| format!("cannot set the timer of the next deadline: {e}"))?;
         for effect in plan.effects {
             self.act(effect);
@@ -136,7 +189,12 @@ impl Daemon {
 
     fn act(&mut self, effect: Effect) {
         match effect {
-            Effect::Start(_) | Effect::Terminate(_) | Effect::Kill(_) | Effect::Forget(_) | Effect::Remove(_) => {
+            Effect::Start(_)
+            | Effect::Terminate(_)
+            | Effect::Kill(_)
+            | Effect::Forget(_)
+            | Effect::Remove(_)
+            | Effect::Project(..) => {
                 self.runtime.act(&effect);
             }
             Effect::Answer { id, answer, warnings } => {
@@ -147,6 +205,8 @@ impl Daemon {
             }
             Effect::Settle(push) => self.tell(Up::Settle(push)),
             Effect::Publish(Publication::Ack { key, revision, body }) => self.tell(Up::Ack { key, revision, body }),
+            Effect::Pull(pull) => self.images.pull_for_pods(pull),
+            Effect::SweepImages(kept) => self.images.sweep(kept),
             Effect::AllStopped => self.stop = Stop::Now,
         }
     }
@@ -173,14 +233,22 @@ impl Daemon {
 
 /// What the API needs of the loop.
 fn api_handle(daemon: &Daemon, logs: Rc<dyn api::LogReader>) -> api::Handle {
-    let (state, counters, clock) = (daemon.state.clone(), daemon.counters.clone(), daemon.clock.clone());
-    let floor = daemon.state.clone();
+    let (clock, floor, trace) = (daemon.clock.clone(), daemon.state.clone(), daemon.trace.clone());
     api::Handle {
         state: daemon.state.clone(),
         asks: daemon.inbox.asks(),
         feed: daemon.feed.clone(),
         logs,
+        images: Rc::new(daemon.images.clone()),
         clock: Rc::new(move || clock.now(floor.borrow().node().and_then(|node| node.status.time_floor))),
-        metrics: Rc::new(move || metrics::text(&state.borrow(), &counters)),
+        metrics: metrics_text(daemon),
+        usage: Rc::new(daemon.runtime.usage()),
+        trace: Rc::new(move || trace.listen()),
     }
+}
+
+fn metrics_text(daemon: &Daemon) -> Rc<dyn Fn() -> String> {
+    let (state, counters, clock) = (daemon.state.clone(), daemon.counters.clone(), daemon.clock.clone());
+    let begun = clock.now(None).uptime;
+    Rc::new(move || metrics::text(&state.borrow(), &counters, clock.now(None).uptime.saturating_sub(begun)))
 }

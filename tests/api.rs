@@ -2,6 +2,7 @@
 //! watches and errors, and that a client which hangs or sends garbage costs the others nothing.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,11 +13,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use pinnace::api::{self, Answer, Asked, Feed, Handle, LogReader};
+use pinnace::api::{self, Answer, Asked, Feed, Handle, ImageKeeper, ImageNews, LogReader};
+use pinnace::model::image::{Disk, ImageSpec, ImportWish, Layer, Pull, object_name};
 use pinnace::model::pod::ContainerState;
+use pinnace::model::usage::{Sample, Usage};
 use pinnace::model::{
-    Ask, BootId, Deleting, Failure, Key, Kind, LogQuery, Meta, Node, NodeSpec, Now, Propagation, Record, Settings,
-    State, Timestamp, Uid, Write,
+    Ask, BootId, Deleting, Failure, Image, Key, Kind, LogQuery, Meta, Node, NodeSpec, Now, Propagation, Reason, Record,
+    Settings, State, Timestamp, Uid, Write,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,6 +56,58 @@ impl LogReader for Logs {
     }
 }
 
+/// Keeps what it is sent for an image as it is; has no room for one that is called so.
+struct Keeper;
+
+impl ImageKeeper for Keeper {
+    fn import(&self, wish: ImportWish, mut archive: mpsc::Receiver<io::Result<Bytes>>) -> mpsc::Receiver<ImageNews> {
+        let (out, receiver) = mpsc::channel(8);
+        tokio::task::spawn_local(async move {
+            let mut done = 0;
+            while let Some(piece) = archive.recv().await {
+                done += piece.unwrap().len() as u64;
+            }
+            for done in [0, done / 2, done] {
+                let total = Some(done).filter(|done| *done > 0);
+                out.send(ImageNews::At { what: "archive".into(), done, total }).await.ok();
+            }
+            let reference = wish.reference.unwrap_or_default();
+            let news = match reference.as_str() {
+                "huge" => ImageNews::Failed(Failure::new(Reason::RequestEntityTooLarge, "no room")),
+                _ => {
+                    let layers = vec![Layer { diff_id: "ab".into(), size: done }];
+                    let image = ImageSpec {
+                        reference,
+                        layers,
+                        entrypoint: wish.entrypoint,
+                        id: "sha256:1".into(),
+                        ..Default::default()
+                    };
+                    ImageNews::Stored { image: Box::new(image), disk: Disk::default(), pin: Box::new(()) }
+                }
+            };
+            out.send(news).await.ok();
+        });
+        receiver
+    }
+
+    fn pull(&self, pull: Pull) -> mpsc::Receiver<ImageNews> {
+        let (out, receiver) = mpsc::channel(1);
+        let text = format!("{} with {:?}", pull.reference, pull.credentials);
+        out.try_send(ImageNews::Failed(Failure::new(Reason::NotFound, text))).ok();
+        receiver
+    }
+
+    fn export(&self, image: &ImageSpec) -> mpsc::Receiver<io::Result<Bytes>> {
+        let (out, receiver) = mpsc::channel(2);
+        out.try_send(Ok(format!("archive of {}", image.reference).into())).unwrap();
+        if image.reference == "broken" {
+            out.try_send(Err(io::Error::other("disk"))).unwrap();
+        }
+        receiver
+    }
+}
+
 fn now() -> Now {
     let (wall, uptime) = (Timestamp::from_secs(1_767_225_600), Duration::from_secs(600));
     Now { wall, wall_trusted: true, uptime, boot: BootId::new("boot-1") }
@@ -67,6 +122,17 @@ fn node() -> Record {
 }
 
 /// Runs a test beside a server and its loop, all on one thread as in the daemon.
+/// A look at a machine on which the pod `p` uses a quarter of a core and the host one core; each look is two seconds later.
+fn usage(looks: &Cell<u64>) -> Usage {
+    let n = looks.replace(looks.get() + 1);
+    let of = |cores_percent: u64| Sample { cpu_us: n * 2_000_000 * cores_percent / 100, memory: 64 << 20 };
+    Usage {
+        at: Duration::from_secs(2 * n),
+        host: of(100),
+        containers: [((Uid::derive(&["p"]), "main".to_string()), of(25))].into(),
+    }
+}
+
 fn run(test: impl AsyncFnOnce(World)) {
     let dir = tempfile::tempdir().unwrap();
     let (stop, stopping) = watch::channel(false);
@@ -86,8 +152,14 @@ fn run(test: impl AsyncFnOnce(World)) {
             asks,
             feed: world.feed.clone(),
             logs: Rc::new(Logs),
+            images: Rc::new(Keeper),
             clock: Rc::new(now),
             metrics: Rc::new(|| "pinnace_pods 0\n".to_string()),
+            usage: Rc::new({
+                let looks = Cell::new(0);
+                move || usage(&looks)
+            }),
+            trace: Rc::new(|| mpsc::channel(1).1),
         };
         let listener = api::bind(&world.socket).unwrap();
         tokio::task::spawn_local(world.clone().be_the_loop(receiver));
@@ -115,7 +187,11 @@ impl World {
             Ask::Create(record) => self.create(*record, dry_run),
             Ask::Replace { record, if_revision } => self.replace(*record, if_revision, dry_run),
             Ask::Delete { key, grace_s, .. } => self.delete(&key, grace_s, dry_run),
-            Ask::Drain => Ok(self.get(Kind::Node, "", "gateway-7")),
+            Ask::Keep { image, .. } => {
+                let meta = Meta::named("", &object_name(&image.reference));
+                self.create(Image { meta, spec: *image, used: None }.into(), dry_run)
+            }
+            Ask::Prune | Ask::Drain => Ok(self.get(Kind::Node, "", "gateway-7")),
         };
         (result, warnings)
     }
@@ -376,6 +452,30 @@ fn older_versions_are_served_under_their_own_name() {
             let (_, list) = world.read(&format!("/apis/{version}/daemonsets")).await;
             assert_eq!((&list["apiVersion"], &list["items"][0]["apiVersion"]), (&json!(version), &json!(version)));
         }
+    });
+}
+
+#[test]
+fn what_is_used_is_told_in_the_shape_that_kubectl_top_reads() {
+    run(async |world| {
+        let (_, groups) = world.read("/apis").await;
+        let group =
+            groups["groups"].as_array().unwrap().iter().find(|g| g["name"] == "metrics.k8s.io").unwrap().clone();
+        assert_eq!(group["versions"][0]["groupVersion"], "metrics.k8s.io/v1beta1");
+        assert_eq!(world.read("/apis/metrics.k8s.io").await.1["kind"], "APIGroup");
+        let (_, resources) = world.read("/apis/metrics.k8s.io/v1beta1").await;
+        assert_eq!(resources["resources"][1]["kind"], "PodMetrics");
+        let (_, nodes) = world.read("/apis/metrics.k8s.io/v1beta1/nodes").await;
+        let usage = json!({"cpu": "1000000000n", "memory": "65536Ki"});
+        assert_eq!((&nodes["kind"], &nodes["items"][0]["usage"]), (&json!("NodeMetricsList"), &usage));
+        assert_eq!(nodes["items"][0]["window"], "2.000s");
+        // A pod that is not there is not found; one without containers is in no list.
+        assert_eq!(world.read("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/nope").await.0, 404);
+        let (code, pods) = world.read("/apis/metrics.k8s.io/v1beta1/pods").await;
+        assert_eq!((code, &pods["kind"], &pods["items"]), (200, &json!("PodMetricsList"), &json!([])));
+        assert_eq!(world.read("/apis/metrics.k8s.io/v1beta1/jobs").await.0, 404);
+        assert_eq!(world.send("DELETE", "/apis/metrics.k8s.io/v1beta1/nodes", &[], "").await.status(), 405);
+        assert_eq!(world.read("/apis/metrics.k8s.io/v1beta1/pods?labelSelector=!!").await.0, 400);
     });
 }
 
@@ -726,6 +826,68 @@ fn a_job_is_scaled_by_its_parallelism() {
         }
         assert_eq!(world.post("/apis/pinnace.dev/v1/drain", &json!({})).await.0, 200);
         assert_eq!(world.last_ask(), Ask::Drain);
+    });
+}
+
+// ---- images ----------------------------------------------------------------------------------------------------------
+
+const PINNACE: &str = "/apis/pinnace.dev/v1";
+
+/// The lines of an answer.
+async fn lines(world: &World, path: &str, body: &'static str) -> Vec<Value> {
+    let response = world.send("POST", path, &[], body).await;
+    assert_eq!(response.status().as_u16(), 200, "{path}");
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson", "{path}");
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
+}
+
+#[test]
+fn an_archive_becomes_an_image_and_an_archive_again() {
+    run(async |world| {
+        let path = format!("{PINNACE}/import?reference=acme%2Ftool&entrypoint=%5B%22%2Fbin%2Ftool%22%5D");
+        let told = lines(&world, &path, "0123456789").await;
+        assert_eq!(told.last().unwrap()["image"]["spec"]["entrypoint"], json!(["/bin/tool"]), "{told:?}");
+        assert_eq!(told.last().unwrap()["image"]["status"]["sizeBytes"], 10);
+        let first = json!({"progress": {"what": "archive", "done": 0, "total": null}});
+        let last = json!({"progress": {"what": "archive", "done": 10, "total": 10}});
+        assert!(told.contains(&first) && told.contains(&last), "{told:?}");
+        let image = format!("{PINNACE}/images/{}", object_name("acme/tool"));
+        assert_eq!(world.read(&image).await.1["spec"]["reference"], "acme/tool");
+        assert_eq!(world.text(&format!("{image}/export")).await, (200, "archive of acme/tool".to_string()));
+    });
+}
+
+#[test]
+fn what_goes_wrong_with_an_image_is_a_status() {
+    run(async |world| {
+        let told = lines(&world, &format!("{PINNACE}/import?reference=huge"), "x").await;
+        assert_eq!(told.last().unwrap()["status"]["message"], "no room");
+        let told = lines(&world, &format!("{PINNACE}/pull?reference=a%2Fb"), "{\"auths\":{}}").await;
+        assert_eq!(told[0]["status"]["message"], "a/b with [\"{\\\"auths\\\":{}}\"]");
+        for (method, path, code) in [
+            ("POST", "import?entrypoint=x", 400),
+            ("POST", "pull", 400),
+            ("GET", "import", 405),
+            ("GET", "prune", 405),
+            ("GET", "images/none/export", 404),
+        ] {
+            assert_eq!(world.call(method, &format!("{PINNACE}/{path}"), &[], "").await.0, code, "{method} {path}");
+        }
+        assert_eq!(world.call("POST", &format!("{PINNACE}/prune"), &[], "").await.0, 200);
+        assert_eq!(world.last_ask(), Ask::Prune);
+        lines(&world, &format!("{PINNACE}/import?reference=broken"), "x").await;
+        let path = format!("{PINNACE}/images/{}/export", object_name("broken"));
+        let mut socket = UnixStream::connect(&world.socket).await.unwrap();
+        socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).await.unwrap();
+        // The last chunk, of length 0, is what makes a body whole.
+        assert!(!answer.ends_with(b"0\r\n\r\n"), "an archive that breaks off must not look whole");
+        let directory =
+            json!({"apiVersion": "pinnace.dev/v1", "kind": "Image", "spec": {"reference": "d", "directory": "/srv"}});
+        assert_eq!(world.post(&format!("{PINNACE}/images"), &directory).await.0, 201);
+        assert_eq!(world.read(&format!("{PINNACE}/images/{}/export", object_name("d"))).await.0, 400);
     });
 }
 

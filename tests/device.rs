@@ -11,16 +11,22 @@ mod daemon;
 mod device;
 #[path = "device/ends.rs"]
 mod ends;
+#[path = "device/images.rs"]
+mod images;
 #[path = "device/input.rs"]
 mod input;
 #[path = "support/mosquitto.rs"]
 #[allow(dead_code)]
 mod mosquitto;
+#[path = "device/operate.rs"]
+mod operate;
 #[path = "support/peer.rs"]
 #[allow(dead_code)]
 mod peer;
 #[path = "device/pods.rs"]
 mod pods;
+#[path = "support/registry.rs"]
+mod registry;
 #[path = "device/store.rs"]
 mod store;
 

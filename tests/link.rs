@@ -37,7 +37,7 @@ fn settings(port: u16) -> LinkSettings {
         node: "gw".into(),
         groups: vec!["pos".into()],
         boot: BootId::new("boot-1"),
-        connections_before: 40,
+        before: pinnace::link::Before { connections: 40, pushes: 0 },
         decode: Arc::new(|_| unreachable!("set by Node::start")),
     }
 }
@@ -338,6 +338,27 @@ fn presence_is_kept_by_the_broker_through_birth_loss_and_farewell() {
         within(node.link.ended()).await;
         let farewell = peer.hear(|m| m.topic == "pn/demo/u/gw/live" && m.json()["s"] != "online").await.json();
         assert_eq!(farewell["s"], "off", "{case:?}");
+    });
+}
+
+/// A link that follows another one (new settings) goes on with its numbers: a late settlement of an old message cannot
+/// acknowledge a new one, and a late will of an old connection cannot mark a new one dead.
+#[test]
+fn a_link_that_follows_another_goes_on_with_its_numbers() {
+    run(async {
+        let broker = Mosquitto::start();
+        let mut peer = Peer::connect(broker.port(), "peer", "pn/demo/u/gw/live").await;
+        let mut first = Node::start(settings(broker.port()));
+        first.subscribed(&mut peer).await;
+        peer.publish("pn/demo/d/all/a", true, "x").await;
+        let old = first.push_on("a").await;
+        first.link.send(Up::Stop);
+        let before = within(first.link.ended()).await.expect("it ended well");
+        assert_eq!((before.connections, before.pushes), (41, old.id.0));
+        let mut second = Node::start(LinkSettings { before, ..settings(broker.port()) });
+        let new = second.push_on("a").await;
+        assert!(new.id > old.id, "{:?} {:?}", new.id, old.id);
+        peer.hear(|heard| heard.json()["c"] == 42).await;
     });
 }
 

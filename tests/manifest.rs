@@ -16,6 +16,8 @@ mod oracle;
 mod patches;
 #[path = "manifest/requests.rs"]
 mod requests;
+#[path = "manifest/volumes.rs"]
+mod volumes;
 
 use pinnace::manifest::{Decoded, decode_stream};
 

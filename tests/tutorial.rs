@@ -17,6 +17,15 @@ fn tutorial() {
     check("tutorial");
 }
 
+/// The same with the tutorial's images, built and imported as the README says, and none of its manifests touched.
+#[test]
+fn images() {
+    if device::is_root() {
+        return check("images");
+    }
+    device::say_past_the_harness("NOT RUN (needs root to run images): images");
+}
+
 #[test]
 fn get() {
     check("get");

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Node {
     child: Child,
-    data: tempfile::TempDir,
+    data: Rc<tempfile::TempDir>,
     run: tempfile::TempDir,
     /// Where its pods' control groups are; none where this user may make none.
     groups: Option<PathBuf>,
@@ -28,7 +29,7 @@ pub struct Node {
 impl Node {
     /// A node on its own, with room for many pods.
     pub fn start(more: &[&str]) -> Node {
-        let (data, run) = (scratch(), run_scratch());
+        let (data, run) = (Rc::new(scratch()), run_scratch());
         let groups = floor::make_group("node");
         let log = File::create(data.path().join("node.log")).expect("the directory is ours");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinnace"));
@@ -63,6 +64,12 @@ impl Node {
 
     pub fn client(&self) -> Client {
         Client::connect(&self.socket())
+    }
+
+    /// Its files, which stay as long as somebody holds this. Where thousands of files go between two measurements, the
+    /// second one pays for it: ext4 without a journal passes over every inode that was given up in the last minutes.
+    pub fn files(&self) -> Rc<tempfile::TempDir> {
+        self.data.clone()
     }
 
     /// One of its metrics.

@@ -8,14 +8,14 @@ mod node;
 mod progress;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use broker::Broker;
 use node::Node;
 use progress::Progress;
 
-/// Seconds that one stand-in for `luksa/batch-job` works; the real one takes 120.
+/// Seconds that one `luksa/batch-job` works; the tutorial's takes 120.
 const BATCH_SECONDS: &str = "2";
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -28,6 +28,7 @@ const MANIFESTS: [(&str, &str); 6] = [
     ("every-fifteen-minutes", "cronjob.yaml"),
     ("every-ten-seconds", "every-ten-seconds-cronjob.yaml"),
 ];
+const IMAGES: [&str; 2] = ["batch-job", "ssd-monitor"];
 const PARALLEL: &str = "multi-completion-parallel";
 const PARALLEL_JOB: &str = "multi-completion-parallel-batch-job";
 const JOBS: [&str; 3] = ["batch-job", "multi-completion-batch-job", PARALLEL_JOB];
@@ -51,7 +52,7 @@ fn show() -> Result<(), String> {
     let broker = Broker::start()?;
     println!("2. A node, as a process of its own: pinnace node --labels disk=ssd --broker {}", broker.url());
     let node = Node::start(&binary, work.path(), &broker.url())?;
-    register_images(&node, &examples)?;
+    bring_images(&node, &examples, work.path())?;
     println!("3. The tutorial's manifests, published as retained messages below {}/ :", broker::SETS);
     for (slot, file) in MANIFESTS {
         let path = examples.join(file);
@@ -69,16 +70,50 @@ fn show() -> Result<(), String> {
     node.stop()
 }
 
-fn register_images(node: &Node, examples: &Path) -> Result<(), String> {
-    for name in ["batch-job", "ssd-monitor"] {
-        let program = examples.join("images").join(name).display().to_string();
-        let image = format!("luksa/{name}");
-        let seconds = format!("BATCH_SECONDS={BATCH_SECONDS}");
-        // "/" is the host's own file system: no root directory of its own, so it needs no privilege.
-        node.pinnace(&["image", "add", &image, "/", "--entrypoint", &program, "--env", &seconds])?;
+/// The tutorial's images, where this host lets a process have a root file system of its own; else programs of the host
+/// that do the same.
+fn bring_images(node: &Node, examples: &Path, work: &Path) -> Result<(), String> {
+    let scripts = examples.join("images");
+    let archives = match build_images(&scripts, work) {
+        Ok(archives) => archives,
+        Err(why) => {
+            let seconds = format!("BATCH_SECONDS={BATCH_SECONDS}");
+            for name in IMAGES {
+                let (image, program) = (format!("luksa/{name}"), scripts.join(name).display().to_string());
+                // "/" is the host's own file system: no root directory of its own, so it needs no privilege.
+                node.pinnace(&["image", "add", &image, "/", "--entrypoint", &program, "--env", &seconds])?;
+            }
+            println!(
+                "     luksa/batch-job and luksa/ssd-monitor are stood in for by shell scripts of examples/images,"
+            );
+            println!("     run as processes of the host: {why}.");
+            return Ok(());
+        }
+    };
+    for archive in archives {
+        print!("     {}", node.pinnace(&["image", "import", &archive.display().to_string()])?);
     }
-    println!("     luksa/batch-job and luksa/ssd-monitor are stood in for by shell scripts of examples/images.");
+    println!(
+        "     They were built by examples/images/build and run in namespaces of their own, without a container engine."
+    );
     Ok(())
+}
+
+/// # Errors
+/// Why this host cannot make or run images.
+fn build_images(scripts: &Path, work: &Path) -> Result<Vec<PathBuf>, String> {
+    let can = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
+    if !can.is_ok_and(|ended| ended.status.success()) {
+        return Err("an image needs root and the right to make namespaces".to_string());
+    }
+    let built =
+        Command::new(scripts.join("build")).arg(work.join("images")).env("BATCH_SECONDS", BATCH_SECONDS).output();
+    let built = built.map_err(|e| format!("examples/images/build cannot be run: {e}"))?;
+    if !built.status.success() {
+        let why = String::from_utf8_lossy(&built.stderr);
+        return Err(why.trim().trim_start_matches("build: ").to_string());
+    }
+    Ok(IMAGES.iter().map(|name| work.join("images").join(format!("{name}.tar"))).collect())
 }
 
 fn results(node: &Node) -> Result<(), String> {

@@ -12,7 +12,7 @@ use tokio::sync::watch::Receiver;
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::route::{self, Part, Route, Target};
-use super::{Handle, discovery, logs, read, scale, write};
+use super::{Handle, discovery, images, logs, read, scale, usage, write};
 use crate::manifest::{self, Strictness};
 use crate::model::{Failure, Reason};
 
@@ -46,7 +46,12 @@ async fn dispatch(handle: &Handle, route: Route, call: Call) -> Result<Reply, Fa
     let target = match route {
         Route::Objects(target) => target,
         Route::Drain if call.method == Method::POST => return write::drain(handle, &call.query).await,
-        Route::Drain => return Err(wrong_method()),
+        Route::Import if call.method == Method::POST => return images::import(handle, call),
+        Route::Pull if call.method == Method::POST => return images::pull(handle, call).await,
+        Route::Prune if call.method == Method::POST => return images::prune(handle, &call.query).await,
+        Route::Drain | Route::Import | Route::Pull | Route::Prune => return Err(wrong_method()),
+        Route::Usage(of) if call.method == Method::GET => return usage::answer(handle, of, &call).await,
+        Route::Usage(_) => return Err(wrong_method()),
         page => {
             if call.method != Method::GET && !matches!(page, Route::NoPage | Route::NoResource) {
                 return Err(wrong_method());
@@ -63,6 +68,10 @@ async fn dispatch(handle: &Handle, route: Route, call: Call) -> Result<Reply, Fa
         },
         (Some(name), Part::Log) => match call.method {
             Method::GET => logs::read(handle, &target, &name, &call.query),
+            _ => Err(wrong_method()),
+        },
+        (Some(name), Part::Export) => match call.method {
+            Method::GET => images::export(handle, &target, &name),
             _ => Err(wrong_method()),
         },
         (Some(name), Part::Scale) => match call.method {
@@ -118,7 +127,15 @@ fn read_page(handle: &Handle, page: Route, call: &Call) -> Result<Reply, Failure
         Route::Group(group) => discovery::group(&group).ok_or_else(no_resource),
         Route::Resources { group, version } => discovery::resources(&group, &version).ok_or_else(no_resource),
         Route::Dump => Ok(read::dump(handle)),
-        Route::Objects(_) | Route::Drain | Route::NoResource => Err(no_resource()),
+        Route::Trace => Ok(reply::pieces("application/x-ndjson", (handle.trace)())),
+        Route::UsageResources => Ok(reply::json(StatusCode::OK, &usage::resources())),
+        Route::Usage(_)
+        | Route::Objects(_)
+        | Route::Drain
+        | Route::Import
+        | Route::Pull
+        | Route::Prune
+        | Route::NoResource => Err(no_resource()),
         Route::NoPage => Err(Failure::new(Reason::NotFound, "404 page not found")),
     }
 }
@@ -179,6 +196,11 @@ impl Call {
             return Ok(None);
         }
         if is_yaml { yaml(&bytes).map(Some) } else { json(&bytes).map(Some) }
+    }
+
+    /// The body, for whoever takes it as it comes.
+    pub fn into_body(self) -> Incoming {
+        self.body
     }
 
     /// The body, whole.

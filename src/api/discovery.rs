@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::reply::{self, Reply};
 use super::route::{self, Part};
+use super::usage;
 use crate::manifest::view::KUBERNETES_VERSION;
 use crate::model::Kind;
 
@@ -15,6 +16,9 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("extensions", &["v1beta1"]),
     ("pinnace.dev", &["v1"]),
 ];
+
+/// Measured, not stored: it has no kinds in the table.
+const USAGE: (&str, &[&str]) = (usage::GROUP, &[usage::VERSION]);
 
 /// The form that kubectl asks for; it wants exactly this type back.
 const AGGREGATED: [(&str, &str); 2] = [
@@ -46,15 +50,20 @@ pub fn core(accept: &str) -> Reply {
 /// `/apis`.
 pub fn groups(accept: &str) -> Reply {
     let plain = || {
-        let groups: Vec<Value> = GROUPS.iter().map(|(name, versions)| plain_group(name, versions)).collect();
+        let groups = GROUPS.iter().chain(&[USAGE]).map(|(name, versions)| plain_group(name, versions));
+        let groups: Vec<Value> = groups.collect();
         json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups })
     };
-    either(accept, plain, || GROUPS.iter().map(|(name, versions)| aggregated(name, versions)).collect())
+    let items = || {
+        let kept = GROUPS.iter().map(|(name, versions)| aggregated(name, versions));
+        kept.chain([aggregated_usage()]).collect()
+    };
+    either(accept, plain, items)
 }
 
 /// `/apis/GROUP`; none for a group that is not served.
 pub fn group(name: &str) -> Option<Reply> {
-    let (name, versions) = GROUPS.iter().find(|(group, _)| *group == name)?;
+    let (name, versions) = GROUPS.iter().chain(&[USAGE]).find(|(group, _)| *group == name)?;
     let mut group = plain_group(name, versions);
     group["kind"] = "APIGroup".into();
     group["apiVersion"] = "v1".into();
@@ -143,6 +152,22 @@ fn aggregated(group: &str, versions: &[&str]) -> Value {
     json!({ "metadata": { "name": group, "creationTimestamp": null }, "versions": versions })
 }
 
+fn aggregated_usage() -> Value {
+    let one = |name: &str, kind: &str, scope: &str| {
+        let (group, version) = (usage::GROUP, usage::VERSION);
+        json!({
+            "resource": name,
+            "responseKind": { "group": group, "version": version, "kind": kind },
+            "scope": scope,
+            "singularResource": "",
+            "verbs": ["get", "list"],
+        })
+    };
+    let resources = [one("nodes", "NodeMetrics", "Cluster"), one("pods", "PodMetrics", "Namespaced")];
+    let version = json!({ "version": usage::VERSION, "resources": resources, "freshness": "Current" });
+    json!({ "metadata": { "name": usage::GROUP, "creationTimestamp": null }, "versions": [version] })
+}
+
 fn aggregated_resource(kind: Kind, group: &str, version: &str) -> Value {
     let names = kind.names();
     let parts: Vec<Value> = route::parts(kind)
@@ -188,7 +213,9 @@ fn part_kind(kind: Kind, part: Part) -> (&'static str, &'static str, &'static st
     match part {
         Part::Scale => ("autoscaling", "v1", "Scale"),
         Part::Eviction => ("policy", "v1", "Eviction"),
-        Part::Whole | Part::Status | Part::Log => (kind.names().group, kind.names().version, kind.names().kind),
+        Part::Whole | Part::Status | Part::Log | Part::Export => {
+            (kind.names().group, kind.names().version, kind.names().kind)
+        }
     }
 }
 
@@ -196,7 +223,7 @@ fn part_verbs(part: Part) -> &'static [&'static str] {
     match part {
         Part::Scale => &["get", "patch", "update"],
         Part::Eviction => &["create"],
-        Part::Whole | Part::Status | Part::Log => &["get"],
+        Part::Whole | Part::Status | Part::Log | Part::Export => &["get"],
     }
 }
 

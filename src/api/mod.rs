@@ -3,19 +3,24 @@
 //!
 //! Shaped so that kubectl can be served later: discovery, Tables, watches and errors are as kubectl wants them.
 
+use std::any::Any;
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::model::image::{Disk, ImageSpec, ImportWish, Pull};
+use crate::model::usage::Usage;
 use crate::model::{Ask, Failure, LogQuery, Now, Reason, Record, State};
 
 mod age;
 mod call;
 mod discovery;
 mod feed;
+mod images;
 mod json_patch;
 mod logs;
 mod query;
@@ -27,6 +32,7 @@ mod selector;
 mod serve;
 mod show;
 mod table;
+mod usage;
 mod watch;
 mod write;
 
@@ -50,9 +56,14 @@ pub struct Handle {
     pub asks: mpsc::Sender<Asked>,
     pub feed: Rc<Feed>,
     pub logs: Rc<dyn LogReader>,
+    pub images: Rc<dyn ImageKeeper>,
     pub clock: Rc<dyn Fn() -> Now>,
     /// The text of `/metrics`, in Prometheus' form.
     pub metrics: Rc<dyn Fn() -> String>,
+    /// What containers and the host use now.
+    pub usage: Rc<dyn Fn() -> Usage>,
+    /// The loop's turns from now on, as JSON lines; nobody pays for them while nobody has asked.
+    pub trace: Rc<dyn Fn() -> mpsc::Receiver<Bytes>>,
 }
 
 /// Reads containers' logs.
@@ -60,6 +71,31 @@ pub trait LogReader {
     /// Sends the log piece by piece; the channel ends at the end of the log, or with the attempt when it is followed. A
     /// receiver that is dropped means that nobody listens any more.
     fn read(&self, query: LogQuery) -> mpsc::Receiver<Bytes>;
+}
+
+/// Brings images into the store and gives them out; the work is done beside the loop. A receiver that is dropped ends it.
+pub trait ImageKeeper {
+    /// Reads an archive, which ends with the channel; an error in it means that the sender broke off.
+    fn import(&self, wish: ImportWish, archive: mpsc::Receiver<io::Result<Bytes>>) -> mpsc::Receiver<ImageNews>;
+    fn pull(&self, pull: Pull) -> mpsc::Receiver<ImageNews>;
+    fn export(&self, image: &ImageSpec) -> mpsc::Receiver<io::Result<Bytes>>;
+}
+
+/// How an import or a pull goes.
+pub enum ImageNews {
+    /// Bytes done of one part; the whole is not always known.
+    At {
+        what: String,
+        done: u64,
+        total: Option<u64>,
+    },
+    /// It is in the store, and stays there until it has its name or `pin` is dropped.
+    Stored {
+        image: Box<ImageSpec>,
+        disk: Disk,
+        pin: Box<dyn Any + Send>,
+    },
+    Failed(Failure),
 }
 
 impl Handle {

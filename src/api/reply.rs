@@ -1,6 +1,6 @@
 //! Responses: a whole body or one that comes piece by piece, always with a type, errors always as a Status.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -24,16 +24,19 @@ pub enum ReplyBody {
     Whole(Option<Bytes>),
     /// Sent in chunks as they come; the end of the channel is the end of the body.
     Pieces(mpsc::Receiver<Bytes>),
+    /// As `Pieces`; an error cuts the connection, so that the client knows that it has not got all.
+    Stream(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut *self {
             ReplyBody::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             ReplyBody::Pieces(receiver) => receiver.poll_recv(cx).map(|piece| piece.map(|b| Ok(Frame::data(b)))),
+            ReplyBody::Stream(receiver) => receiver.poll_recv(cx).map(|piece| piece.map(|b| b.map(Frame::data))),
         }
     }
 
@@ -44,7 +47,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             ReplyBody::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            ReplyBody::Pieces(_) => SizeHint::default(),
+            ReplyBody::Pieces(_) | ReplyBody::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -63,6 +66,10 @@ pub fn typed(code: StatusCode, content_type: &'static str, body: String) -> Repl
 
 pub fn pieces(content_type: &'static str, receiver: mpsc::Receiver<Bytes>) -> Reply {
     respond(StatusCode::OK, content_type, ReplyBody::Pieces(receiver))
+}
+
+pub fn stream(content_type: &'static str, receiver: mpsc::Receiver<io::Result<Bytes>>) -> Reply {
+    respond(StatusCode::OK, content_type, ReplyBody::Stream(receiver))
 }
 
 pub fn failure(failure: &Failure) -> Reply {

@@ -1,6 +1,6 @@
 //! From a path to what it names. Knows no method and no query.
 
-use super::query;
+use super::{query, usage};
 use crate::model::Kind;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,20 @@ pub enum Route {
     Objects(Target),
     /// `POST /apis/pinnace.dev/v1/drain`.
     Drain,
+    /// `POST /apis/pinnace.dev/v1/import`, with an archive.
+    Import,
+    /// `POST /apis/pinnace.dev/v1/pull`.
+    Pull,
+    /// `POST /apis/pinnace.dev/v1/prune`.
+    Prune,
     /// `GET /apis/pinnace.dev/v1/dump`.
     Dump,
+    /// `GET /apis/pinnace.dev/v1/trace`.
+    Trace,
+    /// `GET /apis/metrics.k8s.io/v1beta1`.
+    UsageResources,
+    /// Below it.
+    Usage(usage::Of),
     /// Below `/api` or `/apis`, but nothing that is served.
     NoResource,
     NoPage,
@@ -52,6 +64,8 @@ pub enum Part {
     Scale,
     Log,
     Eviction,
+    /// An image as an archive.
+    Export,
 }
 
 impl Target {
@@ -74,10 +88,28 @@ pub fn parse(path: &str) -> Route {
         ["apis"] => Route::Groups,
         ["apis", group] => Route::Group((*group).to_string()),
         ["apis", "pinnace.dev", "v1", "drain"] => Route::Drain,
+        ["apis", "pinnace.dev", "v1", "import"] => Route::Import,
+        ["apis", "pinnace.dev", "v1", "pull"] => Route::Pull,
+        ["apis", "pinnace.dev", "v1", "prune"] => Route::Prune,
         ["apis", "pinnace.dev", "v1", "dump"] => Route::Dump,
+        ["apis", "pinnace.dev", "v1", "trace"] => Route::Trace,
+        ["apis", usage::GROUP, usage::VERSION, rest @ ..] => used(rest),
         ["apis", group, version, rest @ ..] => in_version(group, version, rest),
         _ => Route::NoPage,
     }
+}
+
+fn used(rest: &[&str]) -> Route {
+    let of = match rest {
+        [] => return Route::UsageResources,
+        ["nodes"] => usage::Of::Nodes,
+        ["nodes", name] => usage::Of::Node((*name).to_string()),
+        ["pods"] => usage::Of::Pods(String::new()),
+        ["namespaces", namespace, "pods"] => usage::Of::Pods((*namespace).to_string()),
+        ["namespaces", namespace, "pods", name] => usage::Of::Pod((*namespace).to_string(), (*name).to_string()),
+        _ => return Route::NoResource,
+    };
+    Route::Usage(of)
 }
 
 fn in_version(group: &str, version: &str, rest: &[&str]) -> Route {
@@ -132,7 +164,8 @@ pub fn parts(kind: Kind) -> &'static [(&'static str, Part)] {
         Kind::Pod => &[("eviction", Part::Eviction), ("log", Part::Log), ("status", Part::Status)],
         Kind::Job => &[("scale", Part::Scale), ("status", Part::Status)],
         Kind::Namespace | Kind::Node | Kind::DaemonSet | Kind::CronJob | Kind::Set => &[("status", Part::Status)],
-        Kind::ConfigMap | Kind::Secret | Kind::ControllerRevision | Kind::Event | Kind::Image | Kind::Ack => &[],
+        Kind::Image => &[("export", Part::Export)],
+        Kind::ConfigMap | Kind::Secret | Kind::ControllerRevision | Kind::Event | Kind::Ack => &[],
     }
 }
 

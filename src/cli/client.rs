@@ -2,16 +2,20 @@
 //! of what they mean.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 
 use super::fail::{Fail, Status};
 use super::term;
@@ -103,6 +107,15 @@ impl Client {
         Ok(Stream { body: response.into_body(), buffer: VecDeque::new(), ended: false })
     }
 
+    /// Sends a body as it comes; the answer comes meanwhile, line by line.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn upload(&self, path: &str, body: mpsc::Receiver<io::Result<Bytes>>) -> Result<Stream, Fail> {
+        let response = self.exchange(Method::POST, path, JSON, None, Upload(body)).await?;
+        Ok(Stream { body: response.into_body(), buffer: VecDeque::new(), ended: false })
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -123,6 +136,23 @@ impl Client {
         accept: &str,
         body: Option<(&str, &Value)>,
     ) -> Result<Response<Incoming>, Fail> {
+        let (content_type, value) = body.unzip();
+        let bytes = value.map(|value| Bytes::from(value.to_string())).unwrap_or_default();
+        self.exchange(method, path, accept, content_type, Full::new(bytes)).await
+    }
+
+    async fn exchange<B>(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        content_type: Option<&str>,
+        body: B,
+    ) -> Result<Response<Incoming>, Fail>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let lost = |e: hyper::Error| Fail::other(format!("the connection to the node broke: {e}"));
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
         let (mut sender, connection) =
@@ -134,13 +164,10 @@ impl Client {
             .header(HOST, "localhost")
             .header(USER_AGENT, concat!("pinnace/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, accept);
-        let mut bytes = Bytes::new();
-        if let Some((content_type, value)) = body {
+        if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
-            bytes = Bytes::from(value.to_string());
         }
-        let request =
-            request.body(Full::new(bytes)).map_err(|e| Fail::other(format!("cannot ask the node for {path}: {e}")))?;
+        let request = request.body(body).map_err(|e| Fail::other(format!("cannot ask the node for {path}: {e}")))?;
         let response = sender.send_request(request).await.map_err(lost)?;
         show_warnings(response.headers());
         if response.status().is_success() {
@@ -161,7 +188,42 @@ impl Client {
     }
 }
 
+/// A body that is read from elsewhere while it is sent.
+struct Upload(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|bytes| bytes.map(Frame::data)))
+    }
+}
+
+/// A value of a query, percent-encoded.
+pub fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
 impl Stream {
+    /// The next bytes as they come. `Ok(None)` at the end of a whole answer.
+    ///
+    /// # Errors
+    /// When the connection breaks before that.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Fail> {
+        loop {
+            match self.body.frame().await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(_trailers) => {}
+                },
+                Some(Err(e)) => return Err(Fail::other(format!("the connection to the node broke: {e}"))),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// The next line with its end; a last one may have none. `Ok(None)` when the node has no more to say.
     ///
     /// # Errors

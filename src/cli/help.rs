@@ -13,6 +13,10 @@ Node:
   drain         End every pod and start none until uncordon
   taint         Put taints on the node, or take them off
   store         Print the node's database
+  init          Make a settings file, a key and a certificate request
+  config        Print what the settings file may have
+  doctor        Examine this device and its way to the broker
+  debug         Look into the node for a report of a bug
 
 Change:
   apply         Make objects as the files say
@@ -23,16 +27,18 @@ Change:
   rollout       Follow, restart or roll back a DaemonSet
   label         Set or remove labels
   annotate      Set or remove annotations
-  image         Name directories that pods may use as images
+  image         Bring images to this node, and look after them
 
 Look:
   get           Show one or many objects
   describe      Show all that is known of objects, with their events
   logs          Print what the containers of a pod have written
   events        Show what happened
+  top           Show what pods or the node use of CPU and memory
   wait          Wait until objects have a condition, exist, or are gone
 
 More:
+  explain       Show which fields a kind has
   api-resources List the kinds that this program knows
   schedule      Print the times at which a CronJob's schedule fires
   completion    Print a script that completes verbs and flags in a shell
@@ -145,7 +151,13 @@ Examples:
 
 pub const IMAGE: &str = "\
 Examples:
-  pinnace image add luksa/batch-job / --entrypoint '/bin/sh -c \"sleep 120; date\"'
+  # From a file, without a registry
+  docker save luksa/batch-job | ssh gateway-7 pinnace image import -
+  # A root file system becomes an image
+  pinnace image import rootfs.tar.gz --name acme/tool:1.2 --entrypoint /bin/tool
+  # From a registry
+  pinnace image pull registry.example:5000/acme/tool:1.2
+  # A directory of the device, used as it is; / is the host's own file system
   pinnace image add busybox:1.36 /srv/images/busybox
   pinnace image list";
 
@@ -154,6 +166,41 @@ Examples:
   pinnace schedule \"0,15,30,45 * * * *\"
   pinnace schedule \"30 2 * * MON-FRI\" --time-zone Europe/Berlin -n 10
   pinnace schedule \"@daily\" --from 2026-01-01T00:00:00Z";
+
+pub const TOP: &str = "\
+Figures are of the second in which they are asked for; nothing is measured otherwise.
+
+Examples:
+  pinnace top pods -A --sort-by=memory
+  pinnace top node";
+
+pub const DOCTOR: &str = "\
+Works with a running node and without one. Each thing is ok, warn, fail or skipped, with what to do about it.
+The exit code is 1 when something fails. Run it as the node's user: sudo for a node of root.
+
+Examples:
+  sudo pinnace doctor
+  sudo pinnace doctor --json";
+
+pub const INIT: &str = "\
+Asks for what is not given when it runs at a terminal. A key that is there is kept.
+
+Examples:
+  sudo pinnace init --broker mqtts://broker.example.com --fleet prod
+  pinnace init --dir ./gw-7 --name gw-7";
+
+pub const EXPLAIN: &str = "\
+Examples:
+  pinnace explain job.spec
+  pinnace explain pod.spec.containers.env
+  pinnace explain cronjob --recursive";
+
+pub const DEBUG: &str = "\
+The dump has no contents of Secrets, but manifests with their environment variables: look at it before you send it.
+
+Examples:
+  sudo pinnace debug dump > pinnace-dump.json
+  pinnace debug trace";
 
 pub const COMPLETION: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! `version`, `completion`, `api-resources` and `store dump`.
+//! `version`, `completion`, `api-resources`, `store dump` and `debug trace`.
 
 use clap::CommandFactory;
 use serde_json::{Value, json};
@@ -63,6 +63,15 @@ pub fn api_resources(s: &mut Session) -> Result<(), Fail> {
 /// The database as the daemon prints it, line by line.
 pub async fn dump(s: &mut Session) -> Result<(), Fail> {
     let mut stream = s.client.stream("/apis/pinnace.dev/v1/dump", "application/json-seq, */*").await?;
+    while let Some(line) = stream.line().await? {
+        s.out.bytes(&line)?;
+    }
+    Ok(())
+}
+
+/// The loop's turns, as they happen, until the reader has seen enough.
+pub async fn trace(s: &mut Session) -> Result<(), Fail> {
+    let mut stream = s.client.stream("/apis/pinnace.dev/v1/trace", "application/json-seq, */*").await?;
     while let Some(line) = stream.line().await? {
         s.out.bytes(&line)?;
     }

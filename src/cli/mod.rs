@@ -16,6 +16,7 @@ mod delete;
 mod describe;
 mod duration;
 mod events;
+mod explain;
 mod fail;
 mod files;
 mod get;
@@ -36,12 +37,13 @@ pub mod schedule;
 mod table;
 mod target;
 mod term;
+mod top;
 mod wait;
 mod watch;
 
 use std::process::ExitCode;
 
-use args::{Cli, ImageVerb, Namespace, Rollout, StoreVerb, Verb};
+use args::{Cli, ConfigVerb, DebugVerb, ImageVerb, Namespace, Rollout, StoreVerb, Top, Verb};
 use client::Client;
 pub use client::default_socket;
 use fail::Fail;
@@ -81,6 +83,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether standard output is a terminal that may be painted.
+pub fn may_colour() -> bool {
+    Out::new().colour()
 }
 
 /// Does what the verb says. `node` is not for here: it must run before any thread exists. `store dump` comes here when
@@ -126,6 +133,13 @@ fn runtime() -> Option<tokio::runtime::Runtime> {
 async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
     match verb {
         Verb::Node(_) => Err(Fail::other("pinnace node is run by main, before any thread exists")),
+        Verb::Doctor(_) | Verb::Init(_) | Verb::Config(ConfigVerb::Schema) | Verb::Debug(DebugVerb::Dump(_)) => {
+            Err(Fail::other("this verb asks no node: main runs it"))
+        }
+        Verb::Debug(DebugVerb::Trace) => misc::trace(s).await,
+        Verb::Explain(args) => explain::run(args, s),
+        Verb::Top(Top::Pods(args)) => top::pods(args, s).await,
+        Verb::Top(Top::Node(args)) => top::node(args, s).await,
         Verb::Apply(args) => changes::apply(args, s).await,
         Verb::Create(args) => changes::create(args, s).await,
         Verb::Replace(args) => changes::replace(args, s).await,
@@ -147,8 +161,13 @@ async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
         Verb::Rollout(Rollout::History(args)) => history::show(args, s).await,
         Verb::Rollout(Rollout::Undo(args)) => history::undo(args, s).await,
         Verb::Image(ImageVerb::Add(args)) => image::add(args, s).await,
+        Verb::Image(ImageVerb::Import(args)) => image::import(args, s).await,
+        Verb::Image(ImageVerb::Pull(args)) => image::pull(args, s).await,
         Verb::Image(ImageVerb::List) => image::list(s).await,
+        Verb::Image(ImageVerb::Inspect(args)) => image::inspect(args, s).await,
+        Verb::Image(ImageVerb::Export(args)) => image::export(args, s).await,
         Verb::Image(ImageVerb::Rm(args)) => image::remove(args, s).await,
+        Verb::Image(ImageVerb::Prune) => image::prune(s).await,
         Verb::Schedule(args) => schedule_at_this_time(args),
         Verb::ApiResources => misc::api_resources(s),
         Verb::Store(StoreVerb::Dump(_)) => misc::dump(s).await,

@@ -133,12 +133,72 @@ async fn redraw(text: Arc<Mutex<String>>) {
     }
 }
 
-/// Columns of the terminal behind standard error, as far as the environment tells; 80 otherwise.
+/// Columns of a bar.
+const BAR: usize = 24;
+
+/// A bar on a terminal's standard error; gone when dropped. Where standard error is no terminal it does nothing.
+pub struct Bar {
+    title: String,
+    on_terminal: bool,
+}
+
+impl Bar {
+    pub fn start(title: String) -> Bar {
+        Bar { title, on_terminal: io::stderr().is_terminal() }
+    }
+
+    /// `part` from 0 to 1; none: nobody knows how much there is.
+    pub fn set(&self, part: Option<f64>, text: String) {
+        if self.on_terminal {
+            let line = match part {
+                Some(part) => format!("{} {} {:3.0} % {text}", self.title, bar(part), (part * 100.0).floor()),
+                None => format!("{} {text}", self.title),
+            };
+            let _ = write!(io::stderr(), "\r\x1b[K{}", cut(&line, width()));
+        }
+    }
+
+    /// Takes the bar away for a moment, so that another text can be printed.
+    pub fn clear(&self) {
+        if self.on_terminal {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn bar(part: f64) -> String {
+    let full = ((part * BAR as f64) as usize).min(BAR);
+    format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full))
+}
+
+/// Columns of the terminal behind standard error; 80 where it does not tell.
 fn width() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).filter(|c| *c > 10).unwrap_or(80)
+    terminal_size::terminal_size_of(io::stderr())
+        .map(|(width, _)| usize::from(width.0))
+        .filter(|c| *c > 10)
+        .unwrap_or(80)
 }
 
 /// At most `columns - 1` characters, so that the cursor stays in the line.
 fn cut(line: &str, columns: usize) -> String {
     line.chars().take(columns - 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BAR, bar, cut};
+
+    #[test]
+    fn a_bar_is_never_longer_or_shorter() {
+        for (part, full) in [(0.0, 0), (0.04, 0), (0.5, 12), (0.999, 23), (1.0, 24), (7.0, 24)] {
+            assert_eq!(bar(part), format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full)), "{part}");
+        }
+        assert_eq!(cut("abc", 3), "ab");
+    }
 }

@@ -1,6 +1,7 @@
 //! Values of settings. The file gives them typed, the environment and the flags as text; both forms are read here.
 //! An error completes the sentence that begins with the key.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -142,6 +143,19 @@ pub(super) fn flag(value: &Value) -> Result<bool, String> {
         Value::Bool(flag) => Ok(*flag),
         other => choice(other, &[("true", true), ("false", false), ("1", true), ("0", false)]),
     }
+}
+
+/// An address of this machine alone, with its port: what is served there has no lock.
+pub(super) fn loopback(value: &Value) -> Result<SocketAddr, String> {
+    let given = text(value)?;
+    let address: SocketAddr =
+        given.parse().map_err(|_| format!("must be ADDRESS:PORT, such as 127.0.0.1:9464, is {given:?}"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "must be a loopback address (127.0.0.1, [::1]), is {given:?}; to serve others put a proxy in front"
+        ));
+    }
+    Ok(address)
 }
 
 pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T, String> {

@@ -42,6 +42,8 @@ fleet: prod
 limits: required
 cgroup_root: /sys/fs/cgroup/p
 stop_pods: yes
+log_level: debug
+metrics_address: '[::1]:9464'
 mqtt:
   client_id: c
   username: u
@@ -64,6 +66,19 @@ bounds:
   log_bytes_max: 5000
   log_files_max: 7
   pod_pids_max: 8
+images:
+  pull: false
+  bytes_max: 9000000
+  high_percent: 70
+  low_percent: 60
+  reserve_bytes: 10
+  image_bytes_max: 1100000
+  concurrency: 3
+  bandwidth_max: 12
+  docker_config: /docker
+  registries:
+    docker.io: {mirrors: [lab.example.com:5000]}
+    lab.example.com:5000: {insecure: true}
 "#;
     for key in KEYS {
         let name = key.rsplit('.').next().unwrap();
@@ -87,9 +102,21 @@ bounds:
         log_files_max: 7,
         limits_required: true,
         pod_pids_max: Some(8),
+        images_pull: false,
+        images_bytes_max: Some(9_000_000),
+        images_high_percent: 70,
+        images_low_percent: 60,
         fleet: "prod".into(),
     };
     assert_eq!(config.settings, expected);
+    let images = config.images;
+    assert_eq!((images.reserve_bytes, images.image_bytes_max), (Some(10), 1_100_000));
+    let registries = images.registries;
+    assert_eq!((registries.concurrency, registries.bandwidth_max, registries.docker_config_required), (3, 12, true));
+    assert_eq!(registries.docker_config, Path::new("/docker"));
+    assert_eq!(registries.partial_dir, Path::new("/srv/p/images/partial"));
+    assert_eq!(registries.hosts["docker.io"].mirrors, ["lab.example.com:5000"]);
+    assert!(registries.hosts["lab.example.com:5000"].insecure);
 }
 
 #[test]
@@ -100,8 +127,13 @@ fn every_key_can_be_given_by_the_environment_as_text() {
             "groups" => "a, b",
             "broker" => "mqtt://b:1",
             "limits" => "optional",
-            "stop_pods" => "true",
+            "stop_pods" | "images.pull" => "true",
+            "images.registries" => r#"{"r.example.com": {"mirrors": ["m:5000"]}}"#,
+            "images.high_percent" | "images.low_percent" | "images.concurrency" => "9",
+            "images.bytes_max" | "images.image_bytes_max" | "images.reserve_bytes" => "4194304",
             "mqtt.protocol" => "v5",
+            "log_level" => "warn",
+            "metrics_address" => "127.0.0.1:0",
             _ if key.ends_with("_s") || key.ends_with("_max") => "4096",
             _ => "word",
         };
@@ -161,6 +193,11 @@ fn bad_files_are_refused_with_what_to_do() {
     refused("mqtt: {cert_file: /c}", "go together");
     refused("mqtt: {password_file: /c}", "needs mqtt.username");
     refused("broker: mqtt://b\nmqtt: {ca_file: /c}", "mqtts://");
+    refused("images: {high_percent: 101}", "from 1 to 100");
+    refused("images: {high_percent: 50, low_percent: 60}", "images.low_percent (60) must not be above");
+    refused("images: {high_percent: 50}", "images.low_percent (80) must not be above");
+    refused("images: {concurrency: 0}", "from 1 to 16");
+    refused("images: {registry: {}}", "did you mean \"images.registries\"?");
     let nested = format!("name: {}", "[".repeat(10_000));
     refused(&nested, "configuration /");
 }
@@ -200,11 +237,181 @@ fn any_hostname_gives_a_node_name() {
 }
 
 #[test]
+fn the_table_has_every_key_in_order() {
+    let named: Vec<&str> = keys::TABLE.iter().map(|key| key.name).collect();
+    assert_eq!(named, KEYS, "config/keys.rs and KEYS differ");
+}
+
+/// `PINNACE_UPDATE=1` writes the rows of the page anew.
+#[test]
 fn each_key_is_described() {
-    let page = include_str!("../../docs/configuration.md");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let page = fs::read_to_string(file).unwrap();
+    let row =
+        |line: &str| keys::TABLE.iter().find(|k| line.starts_with(&format!("| `{}`", k.name))).map(keys::Key::row);
+    let renewed: String = page.lines().map(|line| row(line).unwrap_or_else(|| line.to_string()) + "\n").collect();
+    if std::env::var_os("PINNACE_UPDATE").is_some() {
+        fs::write(file, &renewed).unwrap();
+    } else {
+        assert!(page == renewed, "docs/configuration.md is behind config/keys.rs; run this test with PINNACE_UPDATE=1");
+    }
     for key in KEYS {
-        assert!(page.contains(&format!("| `{key}` |")), "docs/configuration.md does not describe {key}");
+        assert!(page.contains(&format!("| `{key}`")), "docs/configuration.md does not describe {key}");
     }
     let described = page.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(described, KEYS.len(), "docs/configuration.md describes a key that is not there");
+}
+
+fn set(key: &str, value: Value) -> Result<Config, String> {
+    let mut draft = Draft::new(&host());
+    draft.broker = Some(Broker::parse("mqtt://b").unwrap());
+    draft.set(key, &value)?;
+    draft.finish().map_err(|e| e.to_string())
+}
+
+/// Whether the value fits its key, whatever the others are.
+fn fits_alone(key: &str, value: Value) -> bool {
+    Draft::new(&host()).set(key, &value).is_ok()
+}
+
+/// The table says what is taken: its bounds and choices are those of `Draft::set`, and its defaults change nothing.
+#[test]
+fn the_table_says_what_is_taken() {
+    let mut plain = Draft::new(&host());
+    plain.broker = Some(Broker::parse("mqtt://b").unwrap());
+    let plain = plain.finish().unwrap();
+    for key in keys::TABLE {
+        if let keys::Default::Is(value) = key.default {
+            assert_eq!(set(key.name, Value::String(value.into())).as_ref(), Ok(&plain), "the default of {}", key.name);
+        }
+        match key.shape {
+            keys::Shape::Number(least, most) => {
+                for (n, fits) in
+                    [(Some(least), true), (Some(most), true), (least.checked_sub(1), false), (Some(most + 1), false)]
+                {
+                    let Some(n) = n else { continue };
+                    assert_eq!(fits_alone(key.name, n.into()), fits, "{} {n}", key.name);
+                }
+            }
+            keys::Shape::Choice(choices) => {
+                assert!(choices.iter().all(|choice| set(key.name, (*choice).into()).is_ok()), "{}", key.name);
+                let said = set(key.name, "?".into()).unwrap_err();
+                assert!(said.contains(&choices.join(", ")), "{} has other choices: {said}", key.name);
+            }
+            keys::Shape::Flag => assert!(set(key.name, true.into()).is_ok(), "{}", key.name),
+            keys::Shape::Word => assert!(set(key.name, "A_B".into()).is_err(), "{}", key.name),
+            keys::Shape::Words => assert!(set(key.name, serde_json::json!(["A"])).is_err(), "{}", key.name),
+            keys::Shape::Labels => assert!(set(key.name, serde_json::json!({"a": "b"})).is_ok(), "{}", key.name),
+            keys::Shape::Broker => assert!(set(key.name, "http://x".into()).is_err(), "{}", key.name),
+            keys::Shape::Address => assert!(set(key.name, "0.0.0.0:1".into()).is_err(), "{}", key.name),
+            keys::Shape::Registries => {
+                assert!(set(key.name, serde_json::json!({"a": {"insecure": true}})).is_ok(), "{}", key.name);
+                assert!(set(key.name, serde_json::json!(["a"])).is_err(), "{}", key.name);
+            }
+            keys::Shape::Text | keys::Shape::Path => assert!(set(key.name, "".into()).is_err(), "{}", key.name),
+        }
+    }
+}
+
+#[test]
+fn the_written_file_is_a_configuration_that_changes_nothing() {
+    let plain = load("", &[], Flags::default()).unwrap();
+    let sample = keys::sample(&[]);
+    assert_eq!(load(&sample, &[], Flags::default()).unwrap(), plain);
+    for key in KEYS {
+        let name = key.rsplit('.').next().unwrap();
+        assert!(
+            sample.lines().any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{name}:"))),
+            "{key}"
+        );
+    }
+    // With every comment of a default taken away it still is one, and still changes nothing.
+    let open: String = sample
+        .lines()
+        .filter(|line| !line.contains(":    #"))
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|l| {
+                    l.contains(':') && !l.contains(' ')
+                        || l.trim_start()
+                            .split_once(": ")
+                            .is_some_and(|(k, _)| KEYS.iter().any(|key| key.rsplit('.').next() == Some(k)))
+                })
+                .unwrap_or(line)
+                .to_string()
+                + "\n"
+        })
+        .collect();
+    assert_eq!(load(&open, &[], Flags::default()).unwrap(), plain, "{open}");
+    let given =
+        [("name", "gw-9".to_string()), ("mqtt.key_file", "/k".to_string()), ("mqtt.cert_file", "/c".to_string())];
+    let config = load(&keys::sample(&given), &[("PINNACE_BROKER", "mqtts://b")], Flags::default()).unwrap();
+    assert_eq!((config.name.as_str(), config.mqtt.unwrap().key_file), ("gw-9", Some("/k".into())));
+}
+
+#[test]
+fn the_schema_has_every_key_and_no_other() {
+    let schema = keys::schema();
+    let mut named = Vec::new();
+    for (name, property) in schema["properties"].as_object().unwrap() {
+        match property["properties"].as_object() {
+            None => named.push(name.clone()),
+            Some(inner) => named.extend(inner.keys().map(|key| format!("{name}.{key}"))),
+        }
+    }
+    assert_eq!(named, KEYS);
+    assert_eq!(schema["properties"]["mqtt"]["properties"]["keep_alive_s"]["default"], 60);
+    let registry = &schema["properties"]["images"]["properties"]["registries"]["additionalProperties"];
+    let known: Vec<&String> = registry["properties"].as_object().unwrap().keys().collect();
+    let all = serde_json::json!({"a": {"mirrors": [], "insecure": false, "ca_file": "/c"}});
+    assert!(registries::hosts(&all).is_ok());
+    assert_eq!(known, all["a"].as_object().unwrap().keys().collect::<Vec<_>>());
+}
+
+/// What is not live is kept, and named; what is live is taken.
+#[test]
+fn a_reload_takes_what_is_live_and_names_the_rest() {
+    let old = load("broker: mqtt://b", &[], Flags::default()).unwrap();
+    for key in keys::TABLE {
+        let value = match key.shape {
+            keys::Shape::Number(_, most) => Value::from(most - 1),
+            keys::Shape::Choice(choices) => Value::from(choices[choices.len() - 1]),
+            keys::Shape::Flag => Value::from(key.default == keys::Default::Is("false")),
+            keys::Shape::Registries => serde_json::json!({"a": {"insecure": true}}),
+            keys::Shape::Broker => Value::from("mqtt://other"),
+            keys::Shape::Address => Value::from("127.0.0.1:1"),
+            keys::Shape::Labels => serde_json::json!({"a": "b"}),
+            _ => Value::from("other"),
+        };
+        let mut env = vec![(env_name(key.name), value.to_string().trim_matches('"').to_string())];
+        if key.shape == keys::Shape::Labels {
+            env[0].1 = "a=b".into();
+        }
+        // Some go together with others.
+        match key.name {
+            "images.low_percent" => env.push(("PINNACE_IMAGES_HIGH_PERCENT".into(), "100".into())),
+            "mqtt.password_file" => env.push(("PINNACE_MQTT_USERNAME".into(), "u".into())),
+            "mqtt.ca_file" => env.push(("PINNACE_BROKER".into(), "mqtts://b".into())),
+            "mqtt.cert_file" | "mqtt.key_file" => env.extend(
+                ["BROKER", "MQTT_CERT_FILE", "MQTT_KEY_FILE"]
+                    .map(|n| (format!("PINNACE_{n}"), if n == "BROKER" { "mqtts://b" } else { "other" }.into())),
+            ),
+            _ => {}
+        }
+        let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let new = load("broker: mqtt://b", &env, Flags::default()).unwrap();
+        assert_ne!(new, old, "{} changes nothing", key.name);
+        let (renewed, waiting) = old.renewed(new);
+        assert_eq!((renewed != old, waiting == [key.name]), (key.live, !key.live), "{} {waiting:?}", key.name);
+    }
+}
+
+#[test]
+fn metrics_are_served_on_loopback_alone() {
+    for (address, fits) in
+        [("127.0.0.1:1", true), ("'[::1]:9464'", true), ("0.0.0.0:9464", false), ("10.0.0.1:1", false), ("9464", false)]
+    {
+        assert_eq!(load(&format!("metrics_address: {address}"), &[], Flags::default()).is_ok(), fits, "{address}");
+    }
+    refused("metrics_address: 0.0.0.0:9464", "must be a loopback address");
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::model::image::{Disk, ImageSpec};
 use crate::model::{
     Ask, AskId, Cause, Effect, Failure, Job, Key, Kind, Meta, Pod, PodStatus, Reason, Record, Spec, Uid,
 };
 
 use super::draft::Draft;
 use super::job_admit::finish_job_document;
-use super::{delete, push};
+use super::{delete, image, push};
 
 type Outcome = Result<Arc<Record>, Failure>;
 
@@ -30,6 +31,8 @@ pub fn asked(draft: &mut Draft, id: AskId, ask: &Ask, dry_run: bool) {
             }
             draft.get(key).cloned().unwrap_or(found)
         }),
+        Ask::Keep { image, disk } => Ok(kept(draft, image, *disk)),
+        Ask::Prune => image::prune(draft),
         Ask::Drain => drained(draft).map(|record| keep(draft, record, dry_run)),
     };
     draft.effect(Effect::Answer { id, answer, warnings: Vec::new() });
@@ -46,6 +49,12 @@ fn keep(draft: &mut Draft, mut record: Record, dry_run: bool) -> Arc<Record> {
         draft.put(record.clone());
         record.meta_mut().revision = draft.next_revision();
     }
+    Arc::new(record)
+}
+
+fn kept(draft: &mut Draft, image: &ImageSpec, disk: Disk) -> Arc<Record> {
+    let mut record = (*image::keep(draft, image, disk)).clone();
+    record.meta_mut().revision = draft.next_revision();
     Arc::new(record)
 }
 
@@ -312,6 +321,7 @@ fn deletable(draft: &Draft, key: &Key, if_uid: Option<&Uid>) -> Outcome {
         Kind::Namespace if key.name == "default" || key.name == "kube-system" => {
             Err(forbidden(key.kind, &key.name, "this namespace may not be deleted"))
         }
+        Kind::Image => found.as_image().map_or(Ok(()), |i| image::removable(draft, i)).map(|()| found),
         Kind::Set => Err(forbidden(key.kind, &key.name, "sets come from the fleet; publish an empty one on its topic")),
         Kind::Namespace
         | Kind::ConfigMap
@@ -322,7 +332,6 @@ fn deletable(draft: &Draft, key: &Key, if_uid: Option<&Uid>) -> Outcome {
         | Kind::CronJob
         | Kind::Pod
         | Kind::Event
-        | Kind::Image
         | Kind::Ack => Ok(found),
     }
 }

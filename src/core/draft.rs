@@ -2,14 +2,14 @@
 //! write it in turn until nothing changes any more; then it becomes a plan.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::push;
 use crate::model::{
-    Effect, Event, EventType, Job, Key, Kind, Meta, Node, Now, ObjectRef, Plan, Record, Settings, State, Timestamp,
-    Uid, Wake, Write, id,
+    AtRest, Effect, Event, EventType, Job, Key, Kind, Meta, Node, Now, ObjectRef, Plan, Pod, Record, Settings, State,
+    Timestamp, Uid, Wake, Write, id,
 };
 
 pub struct Draft<'a> {
@@ -17,6 +17,8 @@ pub struct Draft<'a> {
     now: &'a Now,
     /// What differs from the state; none: deleted.
     changed: BTreeMap<Key, Option<Arc<Record>>>,
+    /// The kinds of what differs; most reads are of others.
+    changed_kinds: BTreeSet<Kind>,
     effects: Vec<Effect>,
     wake: Wake,
     durable: bool,
@@ -32,6 +34,7 @@ impl<'a> Draft<'a> {
             state,
             now,
             changed: BTreeMap::new(),
+            changed_kinds: BTreeSet::new(),
             effects: Vec::new(),
             wake: Wake::default(),
             durable: false,
@@ -70,6 +73,13 @@ impl<'a> Draft<'a> {
         self.get(&Key::new(kind, namespace, name))
     }
 
+    /// The revision that the record has, or will have when this step is committed; none when it is not there.
+    pub fn revision_of(&self, key: &Key) -> Option<u64> {
+        let record = self.get(key)?;
+        let is_as_before = self.state.get(key).is_some_and(|before| before == record);
+        Some(if is_as_before { record.meta().revision } else { self.next_revision() })
+    }
+
     /// All records of a kind, by namespace and name.
     pub fn records(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
         self.over(kind, self.state.entries(kind))
@@ -87,7 +97,8 @@ impl<'a> Draft<'a> {
 
     /// What was changed of a kind, by key; none: deleted.
     fn changed(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Option<Arc<Record>>)> {
-        self.changed.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind)
+        let of_kind = || self.changed.range(Key::new(kind, "", "")..).take_while(move |(key, _)| key.kind == kind);
+        self.wrote(kind).then(of_kind).into_iter().flatten()
     }
 
     /// Lays what was changed of a kind over records as the state has them. Both come by key, so one pass merges them.
@@ -123,9 +134,16 @@ impl<'a> Draft<'a> {
         self.state.one_of_each_owner().chain(changed)
     }
 
-    /// Whether this step has written a record of that kind so far.
+    /// Whether this step has written or deleted a record of that kind so far.
     pub fn wrote(&self, kind: Kind) -> bool {
-        self.changed.keys().any(|key| key.kind == kind)
+        self.changed_kinds.contains(&kind)
+    }
+
+    /// Whether this step takes away something of a record of that kind, as `is_less` says of the old and the new one; none:
+    /// deleted.
+    pub fn lost_any(&self, kind: Kind, is_less: impl Fn(&Record, Option<&Record>) -> bool) -> bool {
+        let known = self.changed(kind).filter_map(|(key, new)| Some((self.state.get(key)?, new)));
+        known.into_iter().any(|(old, new)| is_less(old, new.as_deref()))
     }
 
     /// How many records of a kind there are.
@@ -135,8 +153,66 @@ impl<'a> Draft<'a> {
 
     /// What the object of this uid owns, of one kind.
     pub fn owned(&self, owner: &Uid, kind: Kind) -> Vec<Arc<Record>> {
-        let before = self.state.owned_entries(owner).filter(|(key, _)| key.kind == kind);
-        self.over(kind, before).filter(|record| record.meta().is_owned_by(owner)).cloned().collect()
+        self.over_owned(owner, kind).cloned().collect()
+    }
+
+    /// One of `owned`, if there is any.
+    pub fn any_owned(&self, owner: &Uid, kind: Kind) -> Option<Arc<Record>> {
+        self.over_owned(owner, kind).next().cloned()
+    }
+
+    fn over_owned<'d>(&'d self, owner: &'d Uid, kind: Kind) -> impl Iterator<Item = &'d Arc<Record>> {
+        let before = self.state.owned_entries(owner).filter(move |(key, _)| key.kind == kind);
+        self.over(kind, before).filter(|record| record.meta().is_owned_by(owner))
+    }
+
+    /// All pods that are not at rest; those that are may be many.
+    pub fn pods_in_hand(&self) -> Vec<Arc<Record>> {
+        self.over(Kind::Pod, self.state.in_hand()).filter(|record| is_in_hand(record)).cloned().collect()
+    }
+
+    /// The pods that the object of this uid owns and that are not at rest.
+    pub fn owned_in_hand(&self, owner: &Uid) -> Vec<Arc<Record>> {
+        let owned = self.over(Kind::Pod, self.state.owned_in_hand(owner));
+        owned.filter(|record| is_in_hand(record) && record.meta().is_owned_by(owner)).cloned().collect()
+    }
+
+    /// What the pods come to that the object of this uid owns and that are at rest.
+    pub fn at_rest(&self, owner: &Uid) -> AtRest {
+        fn own<'r>(record: &'r Record, owner: &Uid) -> Option<&'r Pod> {
+            record.as_pod().filter(|pod| pod.meta.is_owned_by(owner))
+        }
+        let mut at_rest = self.state.at_rest(owner);
+        for (key, record) in self.changed(Kind::Pod) {
+            self.state.get(key).and_then(|old| own(old, owner)).into_iter().for_each(|old| at_rest.take(old));
+            record.as_ref().and_then(|new| own(new, owner)).into_iter().for_each(|new| at_rest.add(new));
+        }
+        at_rest
+    }
+
+    /// How many pods are kept for reading only.
+    pub fn kept_pods(&self) -> usize {
+        let is_kept = |record: &Record| record.as_pod().is_some_and(Pod::is_kept_for_reading);
+        self.recount(Kind::Pod, self.state.kept_pods(), is_kept)
+    }
+
+    pub fn events(&self) -> usize {
+        self.recount(Kind::Event, self.state.events(), |_| true)
+    }
+
+    /// No event that this step did not tell was told before this time.
+    pub fn oldest_event(&self) -> Option<Timestamp> {
+        self.state.oldest_event()
+    }
+
+    /// Brings a number of records that the state knows up to what was changed.
+    fn recount(&self, kind: Kind, before: usize, counts: impl Fn(&Record) -> bool) -> usize {
+        let (mut gone, mut come) = (0, 0);
+        for (key, record) in self.changed(kind) {
+            gone += usize::from(self.state.get(key).is_some_and(|old| counts(old)));
+            come += usize::from(record.as_ref().is_some_and(|new| counts(new)));
+        }
+        before + come - gone
     }
 
     pub fn pod_by_uid(&self, uid: &Uid) -> Option<Arc<Record>> {
@@ -148,6 +224,9 @@ impl<'a> Draft<'a> {
 
     /// This node; none before the first `Booted`.
     pub fn node(&self) -> Option<&Node> {
+        if !self.wrote(Kind::Node) {
+            return self.state.node();
+        }
         self.records(Kind::Node).find_map(|record| record.as_node())
     }
 
@@ -170,8 +249,7 @@ impl<'a> Draft<'a> {
         if self.get(&key).is_some_and(|old| **old == record) {
             return false;
         }
-        self.changed.insert(key, Some(Arc::new(record)));
-        self.version += 1;
+        self.change(key, Some(Arc::new(record)));
         true
     }
 
@@ -179,10 +257,15 @@ impl<'a> Draft<'a> {
     pub fn delete(&mut self, key: &Key) {
         if let Some(record) = self.get(key).cloned() {
             push::remember_if_finished(self, &record);
-            self.changed.insert(key.clone(), None);
+            self.change(key.clone(), None);
             self.durable = true;
-            self.version += 1;
         }
+    }
+
+    fn change(&mut self, key: Key, record: Option<Arc<Record>>) {
+        self.changed_kinds.insert(key.kind);
+        self.changed.insert(key, record);
+        self.version += 1;
     }
 
     pub fn delete_quietly(&mut self, key: &Key) {
@@ -283,6 +366,8 @@ impl<'a> Draft<'a> {
 
     /// The end of the step. Every record written carries the revision that the commit will have.
     pub fn finish(self) -> Plan {
+        #[cfg(test)]
+        self.check_counts();
         let revision = self.state.revision + 1;
         let mut writes = Vec::with_capacity(self.changed.len());
         for (key, record) in self.changed {
@@ -301,11 +386,37 @@ impl<'a> Draft<'a> {
     }
 }
 
+#[cfg(test)]
+impl Draft<'_> {
+    /// What is counted and picked by the state's index is what a walk through all records gives.
+    fn check_counts(&self) {
+        let pods: Vec<&Pod> = self.records(Kind::Pod).filter_map(|record| record.as_pod()).collect();
+        let names = |of: Vec<Arc<Record>>| of.iter().map(|record| record.key()).collect::<Vec<Key>>();
+        let in_hand = |pod: &&Pod| !pod.is_at_rest();
+        let key = |pod: &Pod| Key::new(Kind::Pod, &pod.meta.namespace, &pod.meta.name);
+        assert_eq!(names(self.pods_in_hand()), pods.iter().copied().filter(in_hand).map(key).collect::<Vec<Key>>());
+        assert_eq!(self.kept_pods(), pods.iter().filter(|pod| pod.is_kept_for_reading()).count());
+        assert_eq!(self.events(), self.records(Kind::Event).count());
+        for owner in pods.iter().filter_map(|pod| pod.meta.owner.as_ref()).map(|owner| &owner.uid) {
+            let own: Vec<&Pod> = pods.iter().copied().filter(|pod| pod.meta.is_owned_by(owner)).collect();
+            let expected: Vec<Key> = own.iter().copied().filter(in_hand).map(key).collect();
+            assert_eq!(names(self.owned_in_hand(owner)), expected);
+            let mut at_rest = AtRest::default();
+            own.into_iter().for_each(|pod| at_rest.add(pod));
+            assert_eq!(self.at_rest(owner), at_rest);
+        }
+    }
+}
+
 /// The same words about the same object are one event.
 fn event_key(about: &ObjectRef, reason: &str, message: &str, source: &str) -> Key {
     let words = format!("{}\0{}\0{reason}\0{message}\0{source}", about.uid, about.field_path);
     let namespace = if about.namespace.is_empty() { "default" } else { &about.namespace };
     Key::new(Kind::Event, namespace, &format!("{}.{}", about.name, &id::sha256_hex(words.as_bytes())[..16]))
+}
+
+fn is_in_hand(record: &Record) -> bool {
+    record.as_pod().is_some_and(|pod| !pod.is_at_rest())
 }
 
 /// What an event is about.

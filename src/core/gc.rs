@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::pod::Excuse;
-use crate::model::{Event, Key, Kind, Moment, Pod, Propagation, Record, Uid};
+use crate::model::{Event, Key, Kind, Moment, Pod, Propagation, Record, Timestamp, Uid};
 
 use super::draft::Draft;
 use super::{delete, pod};
@@ -104,11 +104,11 @@ fn namespaces(draft: &mut Draft) {
 /// `finished_pods_max`: the oldest go; what they counted for stays in their Jobs.
 fn finished_pods(draft: &mut Draft) {
     let max = draft.settings().finished_pods_max;
-    let is_kept = |record: &Record| record.as_pod().is_some_and(is_kept_for_reading);
-    let surplus = draft.records(Kind::Pod).filter(|record| is_kept(record)).count().saturating_sub(max);
+    let surplus = draft.kept_pods().saturating_sub(max);
     if surplus == 0 {
         return;
     }
+    let is_kept = |record: &Record| record.as_pod().is_some_and(Pod::is_kept_for_reading);
     let mut finished = draft.select(Kind::Pod, is_kept);
     let now = draft.now();
     let end =
@@ -119,20 +119,19 @@ fn finished_pods(draft: &mut Draft) {
     }
 }
 
-/// A finished pod of a DaemonSet waits to be replaced; its controller deletes it in its own time.
-fn is_kept_for_reading(pod: &Pod) -> bool {
-    let of_daemon_set = pod.meta.owner.as_ref().is_some_and(|owner| owner.kind == Kind::DaemonSet);
-    pod.status.phase.is_terminal() && !of_daemon_set
-}
-
 /// `event_ttl_s` and `events_max`. Beyond the bound a tenth more than the surplus goes, so that not every new event costs
 /// a search for the oldest. Events that this step tells stay.
 fn events(draft: &mut Draft) {
-    let (mut kept, max) = (0, draft.settings().events_max);
+    let max = draft.settings().events_max;
     let (now, ttl) = (draft.now(), Duration::from_secs(draft.settings().event_ttl_s));
     // What was told in this boot is no older than the boot, whatever the wall clock was when it was told.
     let may_expire = now.wall_trusted && now.uptime > ttl;
-    let is_expired = |event: &Event| may_expire && now.wall.since(event.last) > ttl;
+    let is_past = |last: Timestamp| may_expire && now.wall.since(last) > ttl;
+    if draft.events() <= max && !draft.oldest_event().is_some_and(is_past) {
+        return;
+    }
+    let is_expired = |event: &Event| is_past(event.last);
+    let mut kept = 0;
     let expired = draft.select(Kind::Event, |record| {
         let expired = record.as_event().is_some_and(is_expired);
         kept += usize::from(!expired);

@@ -9,6 +9,7 @@ pub mod delete;
 pub mod draft;
 pub mod fit;
 pub mod gc;
+pub mod image;
 pub mod job;
 pub mod job_admit;
 pub mod node;

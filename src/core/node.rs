@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::node::NodeStatus;
-use crate::model::{Booted, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid};
+use crate::model::{Booted, Configured, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid};
 
 use super::draft::{Draft, about};
 
@@ -44,7 +44,7 @@ fn renewed(draft: &Draft, old: Option<Node>, booted: &Booted) -> Node {
         None => (new_meta(&booted.identity, now.wall), NodeSpec::default(), NodeStatus::default()),
     };
     meta.name.clone_from(&booted.node_name);
-    let labels = all_labels(booted);
+    let labels = all_labels(&booted.node_name, &booted.facts.architecture, &booted.labels);
     meta.labels.retain(|key, _| !before.config_labels.contains_key(key) || labels.contains_key(key));
     meta.labels.extend(labels.clone());
     let connections = (before.connections / CONNECTIONS_A_LIFE + 1) * CONNECTIONS_A_LIFE;
@@ -62,26 +62,40 @@ fn renewed(draft: &Draft, old: Option<Node>, booted: &Booted) -> Node {
     Node { meta, spec, status }
 }
 
+/// The settings were read again: labels and groups are those of now.
+pub fn configured(draft: &mut Draft, configured: &Configured) {
+    let Some(old) = draft.node().cloned() else { return };
+    let labels = all_labels(&old.meta.name, &old.status.facts.architecture, &configured.labels);
+    let mut node = old.clone();
+    node.meta.labels.retain(|key, _| !old.status.config_labels.contains_key(key) || labels.contains_key(key));
+    node.meta.labels.extend(labels.clone());
+    node.status.config_labels = labels;
+    node.status.groups.clone_from(&configured.groups);
+    if node != old {
+        draft.put(node);
+    }
+}
+
 fn new_meta(identity: &Uid, created: crate::model::Timestamp) -> Meta {
     Meta { uid: identity.clone(), created, ..Meta::named("", "") }
 }
 
 /// The configured labels, and those that every kubelet sets.
-fn all_labels(booted: &Booted) -> Labels {
-    let arch = match booted.facts.architecture.as_str() {
+fn all_labels(name: &str, architecture: &str, configured: &Labels) -> Labels {
+    let arch = match architecture {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         "armv6l" | "armv7l" => "arm",
         other => other,
     };
     let mut labels = Labels::from([
-        ("kubernetes.io/hostname".to_string(), booted.node_name.clone()),
+        ("kubernetes.io/hostname".to_string(), name.to_string()),
         ("kubernetes.io/os".to_string(), "linux".to_string()),
     ]);
     if !arch.is_empty() {
         labels.insert("kubernetes.io/arch".to_string(), arch.to_string());
     }
-    labels.extend(booted.labels.clone());
+    labels.extend(configured.clone());
     labels
 }
 
@@ -90,6 +104,22 @@ fn ensure_namespace(draft: &mut Draft, name: &str) {
         let meta = draft.new_meta(Kind::Namespace, Meta::named("", name));
         draft.put(Namespace { meta });
     }
+}
+
+/// The disk ran short of room or has room again. It only informs: a write that must be made would be the wrong answer.
+pub fn disk(draft: &mut Draft, pressure: Option<&str>) {
+    let Some(node) = draft.node().cloned() else { return };
+    if node.status.facts.disk_pressure.as_deref() == pressure {
+        return;
+    }
+    let mut new = node;
+    new.status.facts.disk_pressure = pressure.map(String::from);
+    draft.put_quietly(new.clone());
+    let (kind, reason, text) = match pressure {
+        Some(why) => (EventType::Warning, "NodeHasDiskPressure", why),
+        None => (EventType::Normal, "NodeHasNoDiskPressure", "The disk has room again."),
+    };
+    draft.event(&about(&new.into()), kind, reason, text, SOURCE);
 }
 
 /// Keeps the time floor, and says when the wall clock stops or starts being trusted. All of it only informs.
@@ -141,6 +171,7 @@ mod tests {
             groups: vec![],
             facts: Facts { architecture: "armv7l".into(), ..Facts::default() },
             found: vec![],
+            images: vec![],
             pods_on_disk: vec![],
         };
         let plan = step(state, &Observed { seen: vec![Seen::Booted(Box::new(booted))] }, now);
@@ -165,6 +196,27 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_are_read_again_change_labels_and_groups_and_nothing_else() {
+        let mut state = State::default();
+        boot(&mut state, "n1", &[("disk", "ssd"), ("site", "a")], &now("b1", true));
+        let mut see = |labels: &[(&str, &str)], groups: &[&str]| {
+            let labels = labels.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
+            let groups = groups.iter().map(|g| (*g).to_string()).collect();
+            let seen = vec![Seen::Configured(Configured { labels, groups })];
+            let plan = step(&state, &Observed { seen }, &now("b1", true));
+            state.apply(&plan.writes);
+            (plan.writes.len(), state.node().unwrap().clone())
+        };
+        let (writes, node) = see(&[("site", "b")], &["pos"]);
+        assert_eq!((writes, node.meta.labels.get("disk"), node.meta.labels["site"].as_str()), (1, None, "b"));
+        assert_eq!(
+            (node.status.groups.as_slice(), node.meta.labels["kubernetes.io/arch"].as_str()),
+            (&["pos".to_string()][..], "arm")
+        );
+        assert_eq!(see(&[("site", "b")], &["pos"]).0, 0, "the same settings again write nothing");
+    }
+
+    #[test]
     fn a_renamed_node_keeps_its_identity_and_is_one_node() {
         let mut state = State::default();
         boot(&mut state, "old", &[], &now("b1", true));
@@ -174,6 +226,21 @@ mod tests {
         assert_eq!((node.meta.name.as_str(), node.status.identity.as_ref().unwrap().as_str()), ("new", "drawn-once"));
         assert_eq!(node.status.connections, 2000);
         assert!(state.of_kind(Kind::Event).any(|e| e.as_event().unwrap().reason == "Rebooted"));
+    }
+
+    #[test]
+    fn a_full_disk_is_said_once_and_taken_back() {
+        let mut state = State::default();
+        boot(&mut state, "n", &[], &now("b1", true));
+        let see = |state: &mut State, pressure: Option<&str>| {
+            let seen = vec![Seen::Disk { pressure: pressure.map(String::from) }];
+            let plan = step(state, &Observed { seen }, &now("b1", true));
+            state.apply(&plan.writes);
+            (plan.writes.len(), plan.durable, state.node().unwrap().status.facts.disk_pressure.clone())
+        };
+        assert_eq!(see(&mut state, Some("full")), (2, false, Some("full".into())), "the node and an event, quietly");
+        assert_eq!(see(&mut state, Some("full")), (0, false, Some("full".into())));
+        assert_eq!(see(&mut state, None), (2, false, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::model::{Now, Observed, Plan, Seen, State};
 
 use super::draft::Draft;
-use super::{admit, cronjob, daemonset, gc, job, node, pod, push};
+use super::{admit, cronjob, daemonset, gc, image, job, node, pod, push};
 
 /// A step that has not settled after this many rounds is a defect: each round must come nearer to the fixpoint.
 const ROUNDS_MAX: u32 = 64;
@@ -23,21 +23,33 @@ pub fn step(state: &State, observed: &Observed, now: &Now) -> Plan {
             break;
         }
     }
+    image::sweep(&mut draft);
     draft.finish()
 }
 
 fn take(draft: &mut Draft, seen: &Seen) {
     match seen {
         Seen::Booted(booted) => {
+            image::booted(draft, booted);
             node::booted(draft, booted);
             pod::booted(draft, booted);
+            push::booted(draft);
+        }
+        Seen::Configured(configured) => {
+            node::configured(draft, configured);
             push::booted(draft);
         }
         Seen::Asked { id, ask, dry_run } => admit::asked(draft, *id, ask, *dry_run),
         Seen::Pushed(message) => push::pushed(draft, message),
         Seen::Started { attempt, pid, at } => pod::started(draft, attempt, *pid, at),
         Seen::Exited(exit) => pod::exited(draft, exit),
+        Seen::Pulled(pulled) => {
+            image::pulled(draft, pulled);
+            pod::pulled(draft, pulled);
+        }
+        Seen::Outgrown { pod, volume } => pod::outgrown(draft, pod, volume),
         Seen::Link(link) => push::link(draft, link),
+        Seen::Disk { pressure } => node::disk(draft, pressure.as_deref()),
         Seen::StopPods => pod::stop_all(draft),
     }
 }

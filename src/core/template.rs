@@ -75,7 +75,7 @@ impl Mould {
 /// How many more unfinished pods the node may hold (`pods_max`).
 pub fn room(draft: &Draft) -> usize {
     let unfinished = |record: &Record| record.as_pod().is_some_and(|pod| !pod.status.phase.is_terminal());
-    draft.settings().pods_max.saturating_sub(draft.select(Kind::Pod, unfinished).len())
+    draft.settings().pods_max.saturating_sub(draft.pods_in_hand().iter().filter(|record| unfinished(record)).count())
 }
 
 /// Why `room` is none, in words that stay the same while it lasts.

@@ -59,6 +59,7 @@ impl World {
     pub fn settle(&mut self) {
         self.plan = self.step();
         self.state.apply(&self.plan.writes.clone());
+        self.state.check_index();
         let again = self.step();
         assert_eq!(again.writes, [], "the step was not at a fixpoint");
         assert_eq!(again.wake, self.plan.wake, "a deadline is found or lost without a change");

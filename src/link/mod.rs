@@ -6,8 +6,10 @@
 //! and a broker's queue is not (on a full one the oldest state survives and the newest is dropped).
 
 mod backoff;
+mod certificate;
 mod decode;
 mod outbox;
+mod probe;
 mod run;
 mod session;
 mod tls;
@@ -19,7 +21,10 @@ use tokio::task::JoinHandle;
 
 use crate::model::{BootId, Key, Mqtt, PushId, Seen};
 
+pub use certificate::Validity;
 pub use decode::{Decoder, manifests};
+pub use probe::{Probe, Probed, Session, Tls, probe};
+pub use tls::{OwnFile, own_files, tls_fits};
 pub use topic::Topics;
 
 /// What a link needs to know. Read once; a change of it is a new link.
@@ -31,11 +36,19 @@ pub struct LinkSettings {
     pub node: String,
     pub groups: Vec<String>,
     pub boot: BootId,
-    /// Added to the number of connections in this life; higher than any that an earlier life said, so that a late will
-    /// of an old connection cannot mark a new one dead.
-    pub connections_before: u64,
+    pub before: Before,
     /// Reads the bytes of a set, `manifests()` for a node; called on a thread of its own, once for the same bytes on the same slot.
     pub decode: Decoder,
+}
+
+/// Where a link's numbers begin: after those of the links before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Connections made; higher than any that an earlier life said, so that a late will of an old connection cannot mark a
+    /// new one dead.
+    pub connections: u64,
+    /// Messages numbered in this life of the daemon, so that a settlement of an old one cannot acknowledge a new one.
+    pub pushes: u64,
 }
 
 /// What the loop tells the link.
@@ -56,7 +69,7 @@ pub enum Up {
 /// The loop's end of a running link.
 pub struct LinkHandle {
     ups: mpsc::UnboundedSender<Up>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Before>,
 }
 
 /// Starts a link on the current `LocalSet`. What it sees goes to `seen`; while that is full nothing is read from the
@@ -75,10 +88,9 @@ impl LinkHandle {
         let _ = self.ups.send(up);
     }
 
-    /// After `Up::Stop`: returns when the link has said good-bye, or could not within a few seconds.
-    pub async fn ended(self) {
-        if let Err(e) = self.task.await {
-            tracing::warn!("the MQTT link ended badly: {e}");
-        }
+    /// After `Up::Stop`: returns when the link has said good-bye, or could not within a few seconds, with what a link after
+    /// it begins at; none: it ended badly.
+    pub async fn ended(self) -> Option<Before> {
+        self.task.await.map_err(|e| tracing::warn!("the MQTT link ended badly: {e}")).ok()
     }
 }

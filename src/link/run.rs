@@ -17,7 +17,7 @@ use super::decode::{Memory, Message, Reader};
 use super::outbox::Outbox;
 use super::session::{Connect, Ended, Heard, Incoming, Receipt, Session, Why};
 use super::topic::{Place, Topics};
-use super::{LinkSettings, Up};
+use super::{Before, LinkSettings, Up};
 
 /// Messages that were read and not yet handed on; beyond it nothing more is read.
 const HELD_MAX: usize = 16;
@@ -28,11 +28,12 @@ const LARGEST_READ_FACTOR: usize = 4;
 /// The good-bye takes so long at most.
 const FAREWELL_WAIT: Duration = Duration::from_secs(3);
 
-pub async fn run(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) {
+/// Runs until it is told to stop; gives how far its numbers have come.
+pub async fn run(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) -> Before {
     let mut link = Link::new(settings, ups, seen);
     loop {
         let begun = Instant::now();
-        let Some(ended) = link.one_session().await else { return };
+        let Some(ended) = link.one_session().await else { return link.numbers() };
         let held = if link.was_connected { begun.elapsed() } else { Duration::ZERO };
         link.after(&ended);
         if ended.why == Why::Refused && link.choice.refused() {
@@ -46,7 +47,7 @@ pub async fn run(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen:
             wait.as_secs_f64()
         );
         if !link.wait(Instant::now() + wait).await {
-            return;
+            return link.numbers();
         }
     }
 }
@@ -115,7 +116,7 @@ impl Link {
             was_connected: false,
             reads_large: false,
             memory: Memory::default(),
-            pushes: 0,
+            pushes: settings.before.pushes,
             inbox: VecDeque::new(),
             decoding: None,
             outgoing: VecDeque::new(),
@@ -132,8 +133,7 @@ impl Link {
             mqtt: &self.settings.mqtt,
             dialect: self.choice.dialect(),
             packet_bytes_max: self.packet_bytes_max(),
-            will_topic: self.topics.up("live"),
-            will: self.presence("lost"),
+            will: Some((self.topics.up("live"), self.presence("lost"))),
         };
         let mut session = match Session::begin(&connect) {
             Ok(session) => session,
@@ -221,7 +221,11 @@ impl Link {
                 let delivered = self.outbox.answered(refusal.as_deref());
                 self.outgoing.extend(delivered.map(Seen::Link));
             }
-            Heard::Ended(_) => {}
+            // A broker that refuses a subscription says so once; the node runs on with what it may hear.
+            Heard::Subscribed { refusal: Some(why) } => {
+                tracing::warn!("the broker refuses a subscription: {why}; see its ACL, and pinnace doctor");
+            }
+            Heard::Subscribed { refusal: None } | Heard::Ended(_) => {}
         }
     }
 
@@ -319,7 +323,7 @@ impl Link {
             match timeout_at(until, session.next()).await {
                 Ok(Heard::Answered { refusal }) => drop(self.outbox.answered(refusal.as_deref())),
                 Ok(Heard::Ended(_)) | Err(_) => return,
-                Ok(Heard::Connected { .. } | Heard::Message(_)) => {}
+                Ok(Heard::Connected { .. } | Heard::Message(_) | Heard::Subscribed { .. }) => {}
             }
         }
         session.disconnect();
@@ -330,9 +334,13 @@ impl Link {
         }
     }
 
+    fn numbers(&self) -> Before {
+        Before { connections: self.settings.before.connections.saturating_add(self.connections), pushes: self.pushes }
+    }
+
     /// The `live` document. Will and birth of one connection have the same `c`.
     fn presence(&self, word: &str) -> Value {
-        let connection = self.settings.connections_before.saturating_add(self.connections);
+        let connection = self.numbers().connections;
         json!({"s": word, "boot": self.settings.boot.as_str(), "c": connection})
     }
 }

@@ -38,8 +38,8 @@ pub struct Connect<'a> {
     pub dialect: Dialect,
     /// Bytes of one packet that are read; more end the connection.
     pub packet_bytes_max: usize,
-    pub will_topic: String,
-    pub will: Value,
+    /// What the broker publishes when the session breaks off, and where.
+    pub will: Option<(String, Value)>,
 }
 
 pub struct Session {
@@ -61,6 +61,10 @@ pub enum Heard {
         packet_bytes_max: Option<usize>,
     },
     Message(Box<Incoming>),
+    /// The answer to a subscription; the reason where one of its filters was refused.
+    Subscribed {
+        refusal: Option<String>,
+    },
     /// The answer to a publication; the reason where it was refused.
     Answered {
         refusal: Option<String>,
@@ -196,14 +200,15 @@ fn keep_alive(mqtt: &Mqtt) -> Duration {
 fn v5_options(connect: &Connect, transport: Transport, login: Option<(String, String)>) -> v5::MqttOptions {
     let mqtt = connect.mqtt;
     let mut options = v5::MqttOptions::new(&mqtt.client_id, host(mqtt), mqtt.broker.port);
-    let will =
-        v5packets::LastWill::new(&connect.will_topic, connect.will.to_string(), v5bytes::QoS::AtLeastOnce, true, None);
+    if let Some((topic, will)) = &connect.will {
+        let will = v5packets::LastWill::new(topic, will.to_string(), v5bytes::QoS::AtLeastOnce, true, None);
+        options.set_last_will(will);
+    }
     options
         .set_transport(transport)
         .set_clean_start(true)
         .set_keep_alive(keep_alive(mqtt))
         .set_manual_acks(true)
-        .set_last_will(will)
         .set_session_expiry_interval(Some(0))
         .set_receive_maximum(Some(RECEIVE_MAX))
         .set_max_packet_size(Some(u32::try_from(connect.packet_bytes_max).unwrap_or(u32::MAX)))
@@ -218,13 +223,14 @@ fn v5_options(connect: &Connect, transport: Transport, login: Option<(String, St
 fn v3_options(connect: &Connect, transport: Transport, login: Option<(String, String)>) -> rumqttc::MqttOptions {
     let mqtt = connect.mqtt;
     let mut options = rumqttc::MqttOptions::new(&mqtt.client_id, host(mqtt), mqtt.broker.port);
-    let will = rumqttc::LastWill::new(&connect.will_topic, connect.will.to_string(), rumqttc::QoS::AtLeastOnce, true);
+    if let Some((topic, will)) = &connect.will {
+        options.set_last_will(rumqttc::LastWill::new(topic, will.to_string(), rumqttc::QoS::AtLeastOnce, true));
+    }
     options
         .set_transport(transport)
         .set_clean_session(true)
         .set_keep_alive(keep_alive(mqtt))
         .set_manual_acks(true)
-        .set_last_will(will)
         .set_max_packet_size(connect.packet_bytes_max, connect.packet_bytes_max)
         .set_inflight(IN_FLIGHT_MAX);
     if let Some((user, password)) = login {
@@ -264,6 +270,13 @@ fn heard_v5(event: v5::Event) -> Option<Heard> {
             publish.properties = None;
             let topic = String::from_utf8(topic.to_vec()).unwrap_or_default();
             Some(Heard::Message(Box::new(Incoming { topic, payload, receipt: Receipt::V5(publish) })))
+        }
+        v5::Event::Incoming(v5packets::Packet::SubAck(suback)) => {
+            let refused =
+                |code: &&v5packets::SubscribeReasonCode| !matches!(code, v5packets::SubscribeReasonCode::Success(_));
+            Some(Heard::Subscribed {
+                refusal: suback.return_codes.iter().find(refused).map(|code| format!("{code:?}")),
+            })
         }
         v5::Event::Incoming(v5packets::Packet::PubAck(puback)) => {
             let fine = matches!(
@@ -320,6 +333,10 @@ fn heard_v3(event: rumqttc::Event) -> Option<Heard> {
             let payload = std::mem::take(&mut publish.payload);
             let topic = std::mem::take(&mut publish.topic);
             Some(Heard::Message(Box::new(Incoming { topic, payload, receipt: Receipt::V3(publish) })))
+        }
+        rumqttc::Event::Incoming(rumqttc::Packet::SubAck(suback)) => {
+            let refused = suback.return_codes.contains(&rumqttc::SubscribeReasonCode::Failure);
+            Some(Heard::Subscribed { refusal: refused.then(|| "Failure".to_string()) })
         }
         // 3.1.1 has no word for "refused": the same answer comes for what was thrown away.
         rumqttc::Event::Incoming(rumqttc::Packet::PubAck(_)) => Some(Heard::Answered { refusal: None }),

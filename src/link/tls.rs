@@ -9,6 +9,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::model::Mqtt;
 
+use super::certificate::{self, Validity};
+
 /// Where distributions keep the list of authorities that everybody trusts.
 const HOST_LISTS: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -34,6 +36,34 @@ pub fn client(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
         _ => builder.with_no_client_auth(),
     };
     Ok(Arc::new(config))
+}
+
+/// Whether the files that the settings name can be used together.
+///
+/// # Errors
+/// As `client`.
+pub fn tls_fits(mqtt: &Mqtt) -> Result<(), String> {
+    client(mqtt).map(drop)
+}
+
+/// A file with certificates that the settings name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnFile {
+    pub setting: &'static str,
+    pub path: PathBuf,
+    /// How long its first certificate holds, or what is wrong with the file.
+    pub validity: Result<Validity, String>,
+}
+
+/// The node's own certificate first, then the authorities'. Whether they fit together is `tls_fits`' to say.
+pub fn own_files(mqtt: &Mqtt) -> Vec<OwnFile> {
+    let named = [("mqtt.cert_file", &mqtt.cert_file), ("mqtt.ca_file", &mqtt.ca_file)];
+    let given = named.into_iter().filter_map(|(setting, file)| Some((setting, file.clone()?)));
+    let first = |file: &Path, setting| {
+        let first = certificates(file, setting)?.into_iter().next();
+        first.ok_or_else(|| "holds no certificate".to_string()).and_then(|der| certificate::validity(&der))
+    };
+    given.map(|(setting, path)| OwnFile { setting, validity: first(&path, setting), path }).collect()
 }
 
 fn authorities(file: Option<&Path>) -> Result<RootCertStore, String> {

@@ -31,7 +31,7 @@ pub(super) fn record(kind: Kind, mut object: Map<String, Value>) -> Result<Recor
         }
         Kind::Image => {
             let spec: ImageSpec = typed("spec", part("spec"))?;
-            Image { meta, spec }.into()
+            Image { meta, spec, used: None }.into()
         }
         Kind::Namespace => Namespace { meta }.into(),
         Kind::ConfigMap => ConfigMap { meta, spec: spec(data(object))? }.into(),

@@ -8,6 +8,9 @@ use crate::model::{Kind, image};
 
 type Object = Map<String, Value>;
 
+/// `rw-r--r--`.
+const FILE_MODE: i32 = 0o644;
+
 pub(super) fn fill(kind: Kind, object: &mut Object) {
     match kind {
         Kind::Pod => own_pod(child(object, "spec")),
@@ -107,8 +110,40 @@ fn pod_spec(spec: &mut Object) {
     default(spec, "dnsPolicy", "ClusterFirst");
     default(spec, "securityContext", Object::new());
     default(spec, "schedulerName", "default-scheduler");
+    children(spec, "volumes").for_each(volume);
     for list in ["initContainers", "containers"] {
         children(spec, list).for_each(|one| container(one, ports_of_host));
+    }
+}
+
+/// A volume without a source is an empty directory.
+fn volume(volume: &mut Object) {
+    if !volume.keys().any(|field| field != "name") {
+        default(volume, "emptyDir", Object::new());
+    }
+    if let Some(host) = volume.get_mut("hostPath").and_then(Value::as_object_mut) {
+        default(host, "type", "");
+    }
+    for kind in ["configMap", "secret", "downwardAPI", "projected"] {
+        if let Some(files) = volume.get_mut(kind).and_then(Value::as_object_mut) {
+            default(files, "defaultMode", FILE_MODE);
+        }
+    }
+    if let Some(downward) = volume.get_mut("downwardAPI").and_then(Value::as_object_mut) {
+        children(downward, "items").for_each(field_version);
+    }
+    let Some(projected) = volume.get_mut("projected").and_then(Value::as_object_mut) else { return };
+    for source in children(projected, "sources") {
+        if let Some(downward) = source.get_mut("downwardAPI").and_then(Value::as_object_mut) {
+            children(downward, "items").for_each(field_version);
+        }
+    }
+}
+
+/// The version of a field that the object refers to by `fieldRef`.
+fn field_version(object: &mut Object) {
+    if let Some(field) = object.get_mut("fieldRef").and_then(Value::as_object_mut) {
+        default(field, "apiVersion", "v1");
     }
 }
 
@@ -125,9 +160,8 @@ fn container(container: &mut Object, ports_of_host: bool) {
         }
     }
     for variable in children(container, "env") {
-        let field = variable.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef"));
-        if let Some(field) = field.and_then(Value::as_object_mut) {
-            default(field, "apiVersion", "v1");
+        if let Some(from) = variable.get_mut("valueFrom").and_then(Value::as_object_mut) {
+            field_version(from);
         }
     }
 }

@@ -80,6 +80,10 @@ impl Walk {
                 }
                 None
             }
+            Standing::Never => {
+                self.found.refused.push(Cause::forbidden(self.path.clone(), NOT_SUPPORTED));
+                None
+            }
             Standing::Dropped => None,
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::{Disk, ImageSpec};
 use super::{Key, Kind, Record, Uid};
 
 /// Names one request within one life of the daemon.
@@ -27,8 +28,29 @@ pub enum Ask {
         propagation: Propagation,
         if_uid: Option<Uid>,
     },
+    /// An image was brought into the store (`image import`, `image pull`): give it its name.
+    Keep {
+        image: Box<ImageSpec>,
+        disk: Disk,
+    },
+    /// Remove images that no pod, no template and no set refers to. Answered with the node's record.
+    Prune,
     /// Stop every pod and start none until the node is uncordoned (`pinnace drain`).
     Drain,
+}
+
+impl Ask {
+    /// What is asked, without its contents: `create Job/default/a`.
+    pub fn name(&self) -> String {
+        match self {
+            Ask::Create(record) => format!("create {}", record.key()),
+            Ask::Replace { record, .. } => format!("replace {}", record.key()),
+            Ask::Delete { key, .. } => format!("delete {key}"),
+            Ask::Keep { image, .. } => format!("keep image {}", image.reference),
+            Ask::Prune => "prune images".into(),
+            Ask::Drain => "drain".into(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +206,11 @@ impl Cause {
         let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let message = format!("Unsupported value: {value:?}: supported values: {}", list.join(", "));
         Cause { reason: "FieldValueNotSupported".into(), message, field: field.into() }
+    }
+
+    /// A name that refers to nothing.
+    pub fn not_found(field: impl Into<String>, shown: impl fmt::Display) -> Cause {
+        Cause { reason: "FieldValueNotFound".into(), message: format!("Not found: {shown}"), field: field.into() }
     }
 
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Cause {

@@ -28,19 +28,137 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Default `/`.
     pub cwd: String,
-    /// The root directory; `/` is the host's.
-    pub root: String,
+    pub root: Root,
+    /// The root file system is read-only (`readOnlyRootFilesystem`).
+    pub read_only_root: bool,
+    /// The volumes of the pod that this container mounts; made by whoever comes first.
+    pub volumes: Vec<VolumeOrder>,
+    /// In the order of the manifest.
+    pub mounts: Vec<Mount>,
+    /// Of the UTS namespace, where the container has one.
+    pub hostname: String,
+    /// From the security context; goes before the image's.
     pub user: Option<u32>,
+    /// `USER` of the image, looked up in its `/etc/passwd` and `/etc/group`; used where `user` is none.
+    pub image_user: String,
     pub group: Option<u32>,
     pub groups: Vec<u32>,
     /// Refuse to start as user 0 (`runAsNonRoot`).
     pub must_not_be_root: bool,
     pub no_new_privileges: bool,
+    pub privileged: bool,
+    pub capabilities: Capabilities,
+    pub seccomp: Seccomp,
+    /// The number of the signal that asks it to end.
+    pub stop_signal: i32,
     pub pod_limits: Limits,
     pub limits: Limits,
     pub oom_score_adj: i32,
     pub log_bytes_max: u64,
     pub log_files_max: u32,
+}
+
+/// The file system that a container sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Root {
+    /// The host's own: no namespaces but what volumes need, no capability taken away.
+    Host,
+    /// A directory that a person registered as an image; absolute. Containers write into it.
+    Directory(String),
+    /// Layers of the store by `diff_id`, lowest first; what a container writes goes with its attempt.
+    Layers(Vec<String>),
+}
+
+/// Changes to the usual set of a container (`securityContext.capabilities`), names without `CAP_`, `ALL` among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    pub add: Vec<String>,
+    pub drop: Vec<String>,
+}
+
+/// `securityContext.seccompProfile.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Seccomp {
+    /// The usual filter for images, none for the host's file system.
+    #[default]
+    Unset,
+    RuntimeDefault,
+    Unconfined,
+}
+
+/// One volume of a pod, as it is to be on the host before a container mounts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeOrder {
+    /// Unique in the pod; names its directory.
+    pub name: String,
+    /// Group that owns it (`fsGroup`).
+    pub group: Option<u32>,
+    pub content: VolumeContent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VolumeContent {
+    /// Empty when it is made; then kept until the pod goes.
+    Empty {
+        /// A tmpfs, `medium: Memory`.
+        memory: bool,
+        size_max: Option<u64>,
+    },
+    /// ConfigMap, Secret, downwardAPI, projected: replaced as a whole when it changes.
+    Files(Vec<VolumeFile>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeFile {
+    /// Relative, without `..`.
+    pub path: String,
+    /// Base64.
+    pub data: String,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// Where, inside the container; absolute.
+    pub path: String,
+    pub source: MountSource,
+    /// Below the source; relative, without `..`; empty: all of it. Made when it is not there, as a directory.
+    pub sub_path: String,
+    pub read_only: bool,
+    /// What the host mounts below it later is seen too (`mountPropagation: HostToContainer`).
+    pub follow_host: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MountSource {
+    /// The volume of that name in `Launch::volumes`.
+    Volume(String),
+    Host {
+        path: String,
+        kind: HostPathType,
+    },
+}
+
+/// What must be at a host path, or is to be made there (`hostPath.type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HostPathType {
+    #[default]
+    #[serde(rename = "")]
+    Any,
+    DirectoryOrCreate,
+    Directory,
+    FileOrCreate,
+    File,
+    Socket,
+    CharDevice,
+    BlockDevice,
 }
 
 /// Values for cgroup v2 files; none leaves the kernel's default (`max`).

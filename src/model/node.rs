@@ -107,4 +107,7 @@ pub struct Facts {
     pub root: bool,
     /// Why something is not enforced, one sentence each, shown in the node's conditions.
     pub shortcomings: Vec<String>,
+    /// Why the disk is short of room, in a sentence; none while the store has its reserve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_pressure: Option<String>,
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempt::VolumeOrder;
+use super::image::{ImageSpec, Pull};
 use super::{AskId, AttemptId, Failure, Key, Launch, PushId, Record, Timestamp, Uid};
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -39,6 +41,13 @@ pub enum Effect {
     Forget(AttemptId),
     /// The pod's record is gone: its processes, cgroups, logs and directories may go.
     Remove(Uid),
+    /// The content of a volume has changed under a running pod: put the new one in its place, at once as a whole. Of an
+    /// empty directory with a bound: look whether it keeps it.
+    Project(Uid, Box<VolumeOrder>),
+    /// Fetch an image from a registry; told back as `Seen::Pulled`.
+    Pull(Pull),
+    /// These are all images that have a record: what else the store holds, and nobody is just bringing, may go.
+    SweepImages(Vec<Arc<ImageSpec>>),
     Answer {
         id: AskId,
         answer: Result<Arc<Record>, Failure>,

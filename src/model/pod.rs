@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::{Capabilities, Seccomp};
 use super::meta::Requirement;
 use super::node::Taint;
-use super::{BootId, Labels, Meta, Moment, Quantity, Spec};
+use super::volume::{Volume, VolumeMount};
+use super::{BootId, Kind, Labels, Meta, Moment, Quantity, Spec};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
@@ -47,6 +49,14 @@ pub struct PodSpec {
     pub tolerations: Vec<Toleration>,
     pub hostname: Option<String>,
     pub security_context: PodSecurity,
+    pub image_pull_secrets: Vec<SecretName>,
+    pub volumes: Vec<Volume>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct SecretName {
+    pub name: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,6 +82,7 @@ pub struct Container {
     pub ports: Vec<Port>,
     pub resources: Resources,
     pub security_context: ContainerSecurity,
+    pub volume_mounts: Vec<VolumeMount>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -161,6 +172,9 @@ pub struct PodSecurity {
     pub run_as_group: Option<u32>,
     pub run_as_non_root: Option<bool>,
     pub supplemental_groups: Vec<u32>,
+    /// Group that owns the pod's volumes, and that its processes have.
+    pub fs_group: Option<u32>,
+    pub seccomp_profile: SeccompProfile,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -170,6 +184,18 @@ pub struct ContainerSecurity {
     pub run_as_group: Option<u32>,
     pub run_as_non_root: Option<bool>,
     pub allow_privilege_escalation: Option<bool>,
+    pub privileged: bool,
+    pub read_only_root_filesystem: bool,
+    /// Names in any spelling that Kubernetes takes (`model::capability::known`).
+    pub capabilities: Capabilities,
+    pub seccomp_profile: SeccompProfile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct SeccompProfile {
+    #[serde(rename = "type")]
+    pub kind: Seccomp,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -261,6 +287,18 @@ pub struct PodStatus {
     /// Since when the node has a NoExecute taint that the pod tolerates for a while only (`tolerationSeconds`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tainted: Option<Moment>,
+    /// What the pod's volumes of files were last made from, by the name of the volume; of those that were made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub projected: BTreeMap<String, ProjectedFiles>,
+}
+
+/// The content of a volume, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProjectedFiles {
+    /// Tells what it comes from: as long as this stays, so does the content.
+    pub sources: String,
+    /// Tells the content.
+    pub content: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,6 +343,15 @@ pub struct ContainerStatus {
     /// Back-off of looking for the image again; none once a container of it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<Backoff>,
+    /// Since when its image is being fetched; a restart of the daemon ends that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulling: Option<Moment>,
+    /// The registry was asked for the attempt that comes next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
+    /// `imageID`: what the current or last attempt was started with; empty for the host's file system.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
     /// A stop that is under way for the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
@@ -414,6 +461,17 @@ impl Pod {
         !self.status.phase.is_terminal() && self.meta.deleting.is_none()
     }
 
+    /// It has ended and is not being deleted: nothing is to be done for it any more.
+    pub fn is_at_rest(&self) -> bool {
+        self.status.phase.is_terminal() && self.meta.deleting.is_none()
+    }
+
+    /// It has ended and is only there to be read. A finished pod of a DaemonSet is not: it waits to be replaced.
+    pub fn is_kept_for_reading(&self) -> bool {
+        let of_daemon_set = self.meta.owner.as_ref().is_some_and(|owner| owner.kind == Kind::DaemonSet);
+        self.status.phase.is_terminal() && !of_daemon_set
+    }
+
     /// A process of it may exist.
     pub fn is_live(&self) -> bool {
         self.statuses().any(|c| c.state.is_live())
@@ -475,6 +533,9 @@ impl PodStatus {
             excused_restarts: 0,
             backoff: None,
             pull: None,
+            pulling: None,
+            fetched: false,
+            image_id: String::new(),
             stopping: None,
         };
         PodStatus {
@@ -489,6 +550,7 @@ impl PodStatus {
             ready: Ready::default(),
             excused: None,
             tainted: None,
+            projected: BTreeMap::new(),
         }
     }
 }

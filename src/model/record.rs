@@ -1,15 +1,15 @@
 //! The whole of a node's state: records by key, and the revision that the last commit gave.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::index::{AtRest, Index, Records};
 use super::{
     Ack, ConfigMap, CronJob, DaemonSet, Event, Image, Job, Kind, Meta, Namespace, Node, Pod, Revision, Secret, Set,
-    Settings, Uid, Write,
+    Settings, Timestamp, Uid, Write,
 };
 
 /// The order groups records by kind, then namespace, then name: a list is a range.
@@ -46,11 +46,9 @@ pub struct State {
     /// Of the last commit; the next one has one more.
     pub revision: u64,
     pub settings: Settings,
-    records: BTreeMap<Key, Arc<Record>>,
-    /// Records by the uid of their owner, so that a controller finds its own without a search.
-    owned: BTreeMap<Uid, BTreeMap<Key, Arc<Record>>>,
-    /// Pods by their own uid, which is what a process is known by.
-    pods: BTreeMap<Uid, Arc<Record>>,
+    records: Records,
+    /// Follows from the records.
+    index: Index,
 }
 
 impl Key {
@@ -194,16 +192,45 @@ impl State {
 
     /// As `owned_by`, with the records.
     pub fn owned_entries(&self, uid: &Uid) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
-        self.owned.get(uid).into_iter().flatten()
+        self.index.owned.get(uid).into_iter().flat_map(|owned| &owned.all)
+    }
+
+    /// The pods among `owned_entries` that are not at rest.
+    pub fn owned_in_hand(&self, uid: &Uid) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
+        self.index.owned.get(uid).into_iter().flat_map(|owned| &owned.in_hand)
+    }
+
+    /// What the pods come to that this uid owns and that are at rest.
+    pub fn at_rest(&self, uid: &Uid) -> AtRest {
+        self.index.owned.get(uid).map_or_else(AtRest::default, |owned| owned.at_rest)
+    }
+
+    /// All pods that are not at rest.
+    pub fn in_hand(&self) -> impl Iterator<Item = (&Key, &Arc<Record>)> {
+        self.index.in_hand.iter()
+    }
+
+    /// How many pods are kept for reading only.
+    pub fn kept_pods(&self) -> usize {
+        self.index.kept
+    }
+
+    pub fn events(&self) -> usize {
+        self.index.events.len()
+    }
+
+    /// When the event was told last that was not told again for the longest time.
+    pub fn oldest_event(&self) -> Option<Timestamp> {
+        self.index.events.first().map(|(last, _)| *last)
     }
 
     pub fn pod_by_uid(&self, uid: &Uid) -> Option<&Arc<Record>> {
-        self.pods.get(uid)
+        self.index.pods.get(uid)
     }
 
     /// One record of each owner that any record names; the owner may be gone.
     pub fn one_of_each_owner(&self) -> impl Iterator<Item = &Arc<Record>> {
-        self.owned.values().filter_map(|owned| owned.values().next())
+        self.index.owned.values().filter_map(|owned| owned.all.values().next())
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
@@ -220,7 +247,7 @@ impl State {
 
     /// This node; none before the first `Booted`.
     pub fn node(&self) -> Option<&super::Node> {
-        self.of_kind(Kind::Node).find_map(|record| if let Record::Node(node) = &**record { Some(node) } else { None })
+        self.index.node.as_ref().and_then(|record| record.as_node())
     }
 
     /// Makes a step's writes part of the state; the revision rises by one, and every written record carries it already.
@@ -248,26 +275,20 @@ impl State {
     fn insert(&mut self, record: Arc<Record>) {
         let key = record.key();
         self.delete(&key);
-        if key.kind == Kind::Pod {
-            self.pods.insert(record.meta().uid.clone(), record.clone());
-        }
-        if let Some(owner) = &record.meta().owner {
-            self.owned.entry(owner.uid.clone()).or_default().insert(key.clone(), record.clone());
-        }
+        self.index.insert(&key, &record);
         self.records.insert(key, record);
     }
 
+    /// The index is what the records alone would give.
+    #[cfg(test)]
+    pub fn check_index(&self) {
+        let records = self.records.values().map(|record| (**record).clone());
+        assert_eq!(State::new(self.revision, records, self.settings.clone()).index, self.index);
+    }
+
     fn delete(&mut self, key: &Key) {
-        let Some(old) = self.records.remove(key) else { return };
-        if key.kind == Kind::Pod {
-            self.pods.remove(&old.meta().uid);
-        }
-        let Some(owner) = &old.meta().owner else { return };
-        if let Some(keys) = self.owned.get_mut(&owner.uid) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.owned.remove(&owner.uid);
-            }
+        if let Some(old) = self.records.remove(key) {
+            self.index.remove(key, &old);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the loop has seen since its last turn, in the order in which it was seen.
 
 use super::attempt::Stamp;
+use super::image::{ImageSpec, Pulled};
 use super::node::Facts;
 use super::{Ask, AskId, AttemptId, Exit, Failure, Found, Key, Labels, Record, SetKey, Uid};
 
@@ -13,6 +14,8 @@ pub struct Observed {
 pub enum Seen {
     /// First thing after the start of the daemon: what the host is and what was found running.
     Booted(Box<Booted>),
+    /// The settings were read again (SIGHUP). The bounds are in the state's settings already.
+    Configured(Configured),
     Asked {
         id: AskId,
         ask: Ask,
@@ -28,6 +31,16 @@ pub enum Seen {
     /// The attempt is over and its cgroup is empty; the record is on disk.
     Exited(Exit),
     Link(LinkSeen),
+    /// An `emptyDir` on the disk holds more than its `sizeLimit`; told at most once in the life of a daemon.
+    Outgrown {
+        pod: Uid,
+        volume: String,
+    },
+    Pulled(Pulled),
+    /// The disk became short of room, for this reason, or has room again.
+    Disk {
+        pressure: Option<String>,
+    },
     /// SIGTERM with `--stop-pods`: end every pod; they go on at the next start.
     StopPods,
 }
@@ -41,8 +54,17 @@ pub struct Booted {
     pub groups: Vec<String>,
     pub facts: Facts,
     pub found: Vec<Found>,
+    /// What the image store holds.
+    pub images: Vec<ImageSpec>,
     /// Pods that have directories or cgroups here; those without a record are to be removed.
     pub pods_on_disk: Vec<Uid>,
+}
+
+/// What the core keeps of the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    pub labels: Labels,
+    pub groups: Vec<String>,
 }
 
 /// Names one arrival of a message, for the acknowledgement to the broker.

@@ -19,6 +19,14 @@ pub struct Settings {
     pub limits_required: bool,
     /// Processes in one pod; none: no bound.
     pub pod_pids_max: Option<u64>,
+    /// Whether this node asks registries at all.
+    pub images_pull: bool,
+    /// Bytes that unpacked images may take; none: as much as the marks below leave.
+    pub images_bytes_max: Option<u64>,
+    /// When a new image leaves the disk fuller than `high`, images that nobody refers to go, the one unused for longest
+    /// first, until it is no fuller than `low`; in percent, as a kubelet's `imageGCHighThresholdPercent`.
+    pub images_high_percent: u8,
+    pub images_low_percent: u8,
     pub fleet: String,
 }
 
@@ -34,6 +42,10 @@ impl Default for Settings {
             log_files_max: 5,
             limits_required: false,
             pod_pids_max: None,
+            images_pull: true,
+            images_bytes_max: None,
+            images_high_percent: 85,
+            images_low_percent: 80,
             fleet: "default".into(),
         }
     }

@@ -22,9 +22,20 @@ pub enum Item {
     Ask(Ask, bool, oneshot::Sender<Answer>),
     /// SIGTERM or SIGINT.
     Signal,
+    /// SIGHUP: read the settings again.
+    Reload,
     /// A deadline of the last step has come, or the clock was set.
     Due,
     ReportDue,
+    /// Somebody waits to hear that the loop goes round.
+    AliveDue,
+}
+
+/// What the daemon listens for.
+pub struct Signals {
+    pub terminate: Signal,
+    pub interrupt: Signal,
+    pub hangup: Signal,
 }
 
 pub struct Inbox {
@@ -32,15 +43,22 @@ pub struct Inbox {
     link: mpsc::Receiver<Seen>,
     asks: mpsc::Receiver<Asked>,
     asks_in: mpsc::Sender<Asked>,
-    signals: [Signal; 2],
+    signals: Signals,
     report_at: Option<Instant>,
     report_due: bool,
+    /// How often to say that the loop goes round, and when next.
+    alive: Option<(Duration, Instant)>,
 }
 
 impl Inbox {
-    pub fn new(runtime: mpsc::UnboundedReceiver<Seen>, link: mpsc::Receiver<Seen>, signals: [Signal; 2]) -> Inbox {
+    pub fn new(runtime: mpsc::UnboundedReceiver<Seen>, link: mpsc::Receiver<Seen>, signals: Signals) -> Inbox {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
-        Inbox { runtime, link, asks, asks_in, signals, report_at: None, report_due: false }
+        Inbox { runtime, link, asks, asks_in, signals, report_at: None, report_due: false, alive: None }
+    }
+
+    /// From now on an `AliveDue` comes this often; never where there is no interval.
+    pub fn alive_every(&mut self, interval: Option<Duration>) {
+        self.alive = interval.map(|interval| (interval, Instant::now() + interval));
     }
 
     pub fn asks(&self) -> mpsc::Sender<Asked> {
@@ -49,20 +67,16 @@ impl Inbox {
 
     /// Waits for the first item and takes everything else that is there.
     pub async fn next(&mut self, alarm: &Alarm) -> Vec<Item> {
-        let report_at = self.report_at;
-        let report = async move {
-            match report_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let [terminate, interrupt] = &mut self.signals;
+        let report = until(self.report_at);
+        let alive = until(self.alive.map(|(_, at)| at));
+        let Signals { terminate, interrupt, hangup } = &mut self.signals;
         let first = tokio::select! {
             Some(seen) = self.runtime.recv() => Item::Seen(seen),
             Some(seen) = self.link.recv() => Item::Seen(seen),
             Some((ask, dry_run, caller)) = self.asks.recv() => Item::Ask(ask, dry_run, caller),
             _ = terminate.recv() => Item::Signal,
             _ = interrupt.recv() => Item::Signal,
+            _ = hangup.recv() => Item::Reload,
             rang = alarm.rang() => match rang {
                 Ok(_) => Item::Due,
                 // A timer that cannot be read will not ring; what is due is then found with whatever comes next.
@@ -72,14 +86,29 @@ impl Inbox {
                 }
             },
             () = report => Item::ReportDue,
+            () = alive => Item::AliveDue,
         };
         if matches!(first, Item::ReportDue) {
             self.report_at = None;
             self.report_due = true;
         }
         let mut items = vec![first];
+        if self.alive_is_due() {
+            items.push(Item::AliveDue);
+        }
         self.take_waiting(&mut items);
         items
+    }
+
+    /// Also asked when something else came first: under load the watchdog must not starve.
+    fn alive_is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let Some((interval, at)) = &mut self.alive else { return false };
+        let is_due = *at <= now;
+        if is_due {
+            *at = now + *interval;
+        }
+        is_due
     }
 
     fn take_waiting(&mut self, items: &mut Vec<Item>) {
@@ -100,5 +129,12 @@ impl Inbox {
     /// Whether it is time to report; asked once.
     pub fn take_report(&mut self) -> bool {
         std::mem::take(&mut self.report_due)
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::model::pod::Phase;
 use crate::model::{Kind, LinkSeen, Plan, Seen, State};
@@ -15,6 +16,8 @@ pub struct Counters {
     quiet_rows: Cell<u64>,
     effects: Cell<u64>,
     connected: Cell<bool>,
+    /// Sessions that came about.
+    sessions: Cell<u64>,
 }
 
 impl Counters {
@@ -33,7 +36,10 @@ impl Counters {
     pub fn connected_as_seen(&self, seen: &Seen) {
         if let Seen::Link(link) = seen {
             match link {
-                LinkSeen::Connected => self.connected.set(true),
+                LinkSeen::Connected => {
+                    self.connected.set(true);
+                    self.sessions.set(self.sessions.get() + 1);
+                }
                 LinkSeen::Lost => self.connected.set(false),
                 LinkSeen::Delivered { .. } => {}
             }
@@ -41,7 +47,8 @@ impl Counters {
     }
 }
 
-pub fn text(state: &State, counters: &Counters) -> String {
+/// `age`: of the daemon.
+pub fn text(state: &State, counters: &Counters, age: Duration) -> String {
     let mut out = String::new();
     let mut figure = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
         let _ = writeln!(out, "# HELP pinnace_{name} {help}\n# TYPE pinnace_{name} {kind}");
@@ -51,10 +58,15 @@ pub fn text(state: &State, counters: &Counters) -> String {
     };
     figure("steps_total", "counter", "Turns of the loop.", &[("", counters.steps.get())]);
     figure("commits_total", "counter", "Durable commits, each one fsync.", &[("", counters.commits.get())]);
+    figure("store_commits_total", "counter", "Durable commits of the store.", &[("", counters.commits.get())]);
+    let help = "Bytes that this daemon has sent to the medium (write_bytes of /proc/self/io).";
+    figure("store_bytes_written_total", "counter", help, &[("", written_bytes())]);
     let rows = [("{durable=\"true\"}", counters.rows.get()), ("{durable=\"false\"}", counters.quiet_rows.get())];
     figure("rows_total", "counter", "Records written.", &rows);
     figure("effects_total", "counter", "Effects carried out.", &[("", counters.effects.get())]);
     figure("link_connected", "gauge", "1 while a broker is connected.", &[("", u64::from(counters.connected.get()))]);
+    figure("link_sessions_total", "counter", "Sessions with a broker.", &[("", counters.sessions.get())]);
+    figure("uptime_seconds", "gauge", "Age of the daemon.", &[("", age.as_secs())]);
     figure("revision", "gauge", "Revision of the last commit.", &[("", state.revision)]);
     let phases = [
         ("{phase=\"Pending\"}", count(state, Phase::Pending)),
@@ -76,6 +88,12 @@ pub fn text(state: &State, counters: &Counters) -> String {
     let refused = state.of_kind(Kind::Set).filter(|r| r.as_set().is_some_and(|set| set.rejected.is_some())).count();
     figure("sets_rejected", "gauge", "Slots whose newest message was refused.", &[("", refused as u64)]);
     out
+}
+
+/// As the kernel counts it for this process; 0 where it does not.
+fn written_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 fn count(state: &State, phase: Phase) -> u64 {

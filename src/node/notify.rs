@@ -2,6 +2,7 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// The first turn is done: pods are adopted and the API answers.
 pub fn ready() {
@@ -14,6 +15,26 @@ pub fn stopping() {
 
 pub fn status(text: &str) {
     send(&format!("STATUS={text}"));
+}
+
+/// The loop has gone round: whoever keeps the watchdog need not start this daemon anew.
+pub fn alive() {
+    send("WATCHDOG=1");
+}
+
+/// How often the loop must say that it is alive; none where nobody waits for that, and then nothing wakes up for it.
+pub fn alive_every() -> Option<Duration> {
+    let var = |name| std::env::var(name).ok();
+    interval(var("WATCHDOG_USEC").as_deref(), var("WATCHDOG_PID").as_deref(), std::process::id())
+}
+
+/// Half of what systemd allows, as `sd_watchdog_enabled(3)` advises. The variables may have been meant for a parent.
+fn interval(usec: Option<&str>, pid: Option<&str>, me: u32) -> Option<Duration> {
+    if pid.is_some_and(|pid| pid.parse() != Ok(me)) {
+        return None;
+    }
+    let allowed: u64 = usec?.parse().ok()?;
+    (allowed >= 2).then(|| Duration::from_micros(allowed / 2))
 }
 
 fn send(message: &str) {
@@ -29,5 +50,27 @@ fn send(message: &str) {
     });
     if let Err(e) = sent {
         tracing::warn!("cannot tell systemd {message:?} at {path}: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_only_where_one_waits_for_this_process() {
+        let check = |usec, pid, expected: Option<u64>| {
+            assert_eq!(interval(usec, pid, 42), expected.map(Duration::from_micros), "{usec:?} {pid:?}");
+        };
+        check(Some("180000000"), Some("42"), Some(90_000_000));
+        check(Some("180000000"), None, Some(90_000_000));
+        check(Some("18446744073709551615"), None, Some(u64::MAX / 2));
+        check(None, Some("42"), None);
+        check(Some("180000000"), Some("41"), None);
+        check(Some("180000000"), Some(""), None);
+        check(Some("0"), None, None);
+        check(Some("1"), None, None);
+        check(Some("-5"), None, None);
+        check(Some("3min"), None, None);
     }
 }

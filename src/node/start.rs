@@ -4,25 +4,31 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::io::{self, IsTerminal, Read};
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::crashes::Crashes;
-use super::inbox::{Inbox, Item};
+use super::images::Images;
+use super::inbox::{Inbox, Item, Signals};
 use super::logs::Logs;
 use super::metrics::Counters;
-use super::{Daemon, Stop, api_handle, notify};
+use super::reload::Reread;
+use super::{Daemon, Stop, api_handle, logging, metrics_text, notify, port};
 use crate::api::{self, Feed};
 use crate::clock::{Alarm, Clock};
 use crate::config::Config;
-use crate::link::{self, LinkSettings, Up};
+use crate::image::registry::Registries;
+use crate::image::{self, Bounds};
+use crate::link::Before;
+use crate::model::node::Facts;
 use crate::model::{Booted, Failure, LinkSeen, Mqtt, Reason, Seen, State, Uid};
 use crate::runtime::{CgroupChoice, Dirs, Runtime, Spawner};
 use crate::store::Store;
@@ -32,12 +38,13 @@ const LINK_ITEMS_MAX: usize = 64;
 /// How long a daemon that died too often holds still before it ends and is started again.
 const HOLD: Duration = Duration::from_secs(300);
 
-/// Runs this device's node until it is told to stop. `spawner` was forked before anything else was done.
+/// Runs this device's node until it is told to stop. `spawner` was forked before anything else was done; `reread` reads the
+/// settings again at SIGHUP.
 ///
 /// # Errors
 /// What kept it from starting, or the failure that ended it; for standard error.
-pub fn run(config: &Config, spawner: Spawner) -> Result<(), String> {
-    log_to_stderr();
+pub fn run(config: &Config, spawner: Spawner, reread: Reread) -> Result<(), String> {
+    logging::begin(config.log_level);
     make_dir(&config.data_dir, 0o700)?;
     make_dir(&config.run_dir, 0o755)?;
     let clock = Clock::open().map_err(|e| format!("cannot tell the time: {e}"))?;
@@ -46,7 +53,7 @@ pub fn run(config: &Config, spawner: Spawner) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start the event loop: {e}"))?;
     let hold = crashes.too_many(clock.now(None).uptime);
-    let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config, spawner, clock.clone(), hold));
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config, spawner, clock.clone(), hold, reread));
     // Reading and parsing beside the loop has nobody left to tell.
     runtime.shutdown_background();
     match ended {
@@ -69,23 +76,22 @@ enum Ended {
     Died(String),
 }
 
-async fn serve(config: &Config, spawner: Spawner, clock: Clock, hold: bool) -> Result<(), Ended> {
-    let (link_in, from_link) = mpsc::channel(LINK_ITEMS_MAX);
-    let (mut daemon, booted, listener) = prepare(config, spawner, clock, from_link).map_err(Ended::NotStarted)?;
+async fn serve(config: &Config, spawner: Spawner, clock: Clock, hold: bool, reread: Reread) -> Result<(), Ended> {
+    let (mut daemon, booted, listener) = prepare(config, spawner, clock, reread).map_err(Ended::NotStarted)?;
     let logs = Rc::new(Logs(daemon.runtime.logs()));
     let (stop_api, stopping) = watch::channel(false);
+    let port = config.metrics_address.map(port::listen).transpose().map_err(Ended::NotStarted)?;
+    let port = port.map(|listener| tokio::task::spawn_local(port::serve(listener, metrics_text(&daemon))));
     let server = tokio::task::spawn_local(api::serve(listener, api_handle(&daemon, logs), stopping));
-    tracing::info!("node {} answers at {}", config.name, config.socket().display());
+    tracing::info!(node = config.name, "node {} answers at {}", config.name, config.socket().display());
     let ended = match (hold, &config.mqtt) {
         (true, _) => hold_still(&mut daemon).await,
         (false, None) => daemon.run(booted).await,
-        (false, Some(mqtt)) => linked(&mut daemon, booted, config, mqtt, link_in).await,
+        (false, Some(mqtt)) => linked(&mut daemon, booted, mqtt).await,
     };
     notify::stopping();
-    if let Some(link) = daemon.link.take() {
-        link.send(Up::Stop);
-        link.ended().await;
-    }
+    daemon.unlink().await;
+    port.inspect(tokio::task::JoinHandle::abort);
     let _ = stop_api.send(true);
     if let Err(e) = server.await {
         tracing::warn!("the API ended badly: {e}");
@@ -99,7 +105,7 @@ fn prepare(
     config: &Config,
     spawner: Spawner,
     clock: Clock,
-    from_link: mpsc::Receiver<Seen>,
+    reread: Reread,
 ) -> Result<(Daemon, Seen, UnixListener), String> {
     let (store, loaded) = Store::open(&config.data_dir).map_err(|e| e.to_string())?;
     if let Some(note) = &loaded.note {
@@ -107,32 +113,69 @@ fn prepare(
     }
     let state = State::new(loaded.revision, loaded.records, config.settings.clone());
     let (seen_in, seen) = mpsc::unbounded_channel();
+    let images = images(config, seen_in.clone())?;
     let dirs = Dirs { data: config.data_dir.clone(), run: config.run_dir.clone() };
     let cgroup = config.cgroup_root.clone().map_or(CgroupChoice::Auto, CgroupChoice::Path);
     let mut runtime = Runtime::open(spawner, dirs, &cgroup, seen_in)
         .map_err(|e| format!("cannot prepare to run containers with {}: {e}", config.run_dir.display()))?;
-    let booted = boot_report(config, &mut runtime)?;
+    let booted = boot_report(config, &mut runtime, &images, store.shortage())?;
     let listener =
         api::bind(&config.socket()).map_err(|e| format!("cannot listen at {}: {e}", config.socket().display()))?;
-    let signals = [listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?];
+    let signals = Signals {
+        terminate: listen_for(SignalKind::terminate())?,
+        interrupt: listen_for(SignalKind::interrupt())?,
+        hangup: listen_for(SignalKind::hangup())?,
+    };
+    let (link_in, from_link) = mpsc::channel(LINK_ITEMS_MAX);
     let daemon = Daemon {
         feed: Rc::new(Feed::new(state.revision)),
         state: Rc::new(RefCell::new(state)),
         store,
         runtime,
+        images,
         link: None,
+        link_in,
+        linked_before: Before::default(),
+        config: config.clone(),
+        reread,
+        reload_wanted: false,
+        trace: Rc::default(),
         clock: Rc::new(clock),
         alarm: Alarm::new().map_err(|e| format!("cannot make a timer: {e}"))?,
         inbox: Inbox::new(seen, from_link, signals),
         counters: Rc::new(Counters::default()),
         callers: BTreeMap::new(),
         asks: 0,
+        told_shortage: None,
         stop: if config.stop_pods { Stop::EndsPods } else { Stop::LeavesPods },
     };
     Ok((daemon, booted, listener))
 }
 
-fn boot_report(config: &Config, runtime: &mut Runtime) -> Result<Seen, String> {
+/// The image store below the data directory, and the way to registries.
+fn images(config: &Config, seen: mpsc::UnboundedSender<Seen>) -> Result<Images, String> {
+    let store = image::Store::open(&config.data_dir, bounds_of_images(config)?).map_err(|e| e.to_string())?;
+    Ok(Images::new(store, Registries::new(&config.images.registries), seen))
+}
+
+/// What the settings, and the size of the disk where they leave it open, let the image store take.
+pub(super) fn bounds_of_images(config: &Config) -> Result<Bounds, String> {
+    let shown = config.data_dir.display();
+    let disk = statvfs(&config.data_dir).map_err(|e| format!("cannot see the size of the disk of {shown}: {e}"))?;
+    let total = disk.blocks().saturating_mul(disk.fragment_size());
+    Ok(Bounds {
+        reserve_bytes: config.images.reserve_of(total),
+        image_bytes_max: config.images.image_bytes_max,
+        images_bytes_max: config.settings.images_bytes_max,
+    })
+}
+
+fn boot_report(
+    config: &Config,
+    runtime: &mut Runtime,
+    images: &Images,
+    shortage: Option<&str>,
+) -> Result<Seen, String> {
     let (found, pods_on_disk) = runtime.scan().map_err(|e| format!("cannot look for what is running already: {e}"))?;
     let mut bytes = [0; 16];
     let random = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
@@ -142,31 +185,17 @@ fn boot_report(config: &Config, runtime: &mut Runtime) -> Result<Seen, String> {
         identity: Uid::from_random(bytes),
         labels: config.labels.clone(),
         groups: config.groups.clone(),
-        facts: runtime.facts(),
+        facts: Facts { disk_pressure: shortage.map(String::from), ..runtime.facts() },
         found,
+        images: images.found(),
         pods_on_disk,
     })))
 }
 
 /// The first turn numbers the connections of this life, so the link starts after it.
-async fn linked(
-    daemon: &mut Daemon,
-    booted: Seen,
-    config: &Config,
-    mqtt: &Mqtt,
-    seen: mpsc::Sender<Seen>,
-) -> Result<(), String> {
+async fn linked(daemon: &mut Daemon, booted: Seen, mqtt: &Mqtt) -> Result<(), String> {
     daemon.turn(vec![booted])?;
-    let settings = LinkSettings {
-        mqtt: mqtt.clone(),
-        fleet: config.fleet.clone(),
-        node: config.name.clone(),
-        groups: config.groups.clone(),
-        boot: daemon.now().boot,
-        connections_before: daemon.state.borrow().node().map_or(0, |node| node.status.connections),
-        decode: link::manifests(),
-    };
-    daemon.link = Some(link::start(settings, seen));
+    daemon.link_to(mqtt.clone());
     daemon.run(Seen::Link(LinkSeen::Lost)).await
 }
 
@@ -178,6 +207,7 @@ async fn hold_still(daemon: &mut Daemon) -> Result<(), String> {
     );
     notify::ready();
     notify::status("holding still after repeated failures; see the log");
+    daemon.inbox.alive_every(notify::alive_every());
     let until = tokio::time::sleep(HOLD);
     tokio::pin!(until);
     loop {
@@ -192,7 +222,8 @@ async fn hold_still(daemon: &mut Daemon) -> Result<(), String> {
                     let _ = caller.send((Err(Failure::new(Reason::ServiceUnavailable, text)), Vec::new()));
                 }
                 Item::Signal => return Ok(()),
-                Item::Seen(_) | Item::Due | Item::ReportDue => {}
+                Item::AliveDue => notify::alive(),
+                Item::Seen(_) | Item::Reload | Item::Due | Item::ReportDue => {}
             }
         }
     }
@@ -215,16 +246,4 @@ fn mark_panics(run_dir: &Path, clock: &Clock) {
         Crashes::new(&run_dir).mark(clock.now(None).uptime);
         usual(info);
     }));
-}
-
-/// Log lines on standard error; under systemd with the priority that journald reads, elsewhere with the time.
-fn log_to_stderr() {
-    let to_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::INFO);
-    // A second node in one process (tests) keeps the first one's subscriber.
-    let _ = if to_journal {
-        tracing::subscriber::set_global_default(builder.without_time().with_ansi(false).finish())
-    } else {
-        tracing::subscriber::set_global_default(builder.with_ansi(io::stderr().is_terminal()).finish())
-    };
 }

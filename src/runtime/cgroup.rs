@@ -177,11 +177,19 @@ fn is_populated(events: &File) -> io::Result<bool> {
     }
 }
 
-/// Removes an empty group and the groups below it; what is not there is removed already.
+/// Removes an empty group and the groups below it; what is not there is removed already. Most have none below them, so
+/// that is looked for only where the kernel refuses.
 pub fn remove(group: &Path) -> io::Result<()> {
+    if remove_one(group).is_ok() {
+        return Ok(());
+    }
     for child in children(group)? {
         remove(&child)?;
     }
+    remove_one(group)
+}
+
+fn remove_one(group: &Path) -> io::Result<()> {
     match fs::remove_dir(group) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,

@@ -6,17 +6,21 @@ use std::ffi::{CString, NulError};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, chroot, dup2_stderr, dup2_stdin, dup2_stdout, execve, getegid, geteuid, setsid};
+use nix::unistd::{Gid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, getegid, geteuid, sethostname, setsid};
 
 use crate::model::Launch;
+use crate::model::attempt::{Root, Seccomp};
 
-use super::sys;
+use super::paths::Dirs;
+use super::user::{self, Identity};
+use super::{caps, rootfs, seccomp, sys};
 
 /// Where programs are looked up when `env` has no `PATH`; what container runtimes take.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,25 +29,85 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Outputs<'a> {
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
+    /// Where the reason goes when it cannot become the container's; closed by the kernel when it can.
+    pub word: BorrowedFd<'a>,
+}
+
+/// What the shim has made ready for the container.
+pub struct Seat<'a> {
+    pub dirs: &'a Dirs,
+    /// The directories of `launch.volumes`.
+    pub volumes: &'a [PathBuf],
+    /// Init, whose namespaces the program is to live in; none for the host's root.
+    pub init: Option<i32>,
 }
 
 /// Becomes the container's first process. Returns only when it could not, with the reason.
-pub fn become_container(launch: &Launch, outputs: &Outputs) -> Result<Infallible, String> {
+pub fn become_container(mut launch: Launch, outputs: &Outputs, seat: &Seat) -> Result<Infallible, String> {
     detach(outputs).map_err(|e| format!("prepare the process: {e}"))?;
     // Lower than the daemon's is allowed to root alone; what the core asks for is at best not worse for the host.
     let _ = fs::write("/proc/self/oom_score_adj", launch.oom_score_adj.to_string());
-    enter_root(&launch.root)?;
-    become_user(launch)?;
+    enter_root(&launch, outputs, seat)?;
+    let identity = user::identity(&launch)?;
+    confine(&launch)?;
+    become_user(&launch, &identity)?;
     if launch.must_not_be_root && geteuid().is_root() {
         return Err("container has runAsNonRoot and would run as root; set securityContext.runAsUser".into());
     }
+    restrict(&launch)?;
     // As the user, who may be kept out of it.
     let cwd = if launch.cwd.is_empty() { "/" } else { &launch.cwd };
     std::env::set_current_dir(cwd).map_err(|e| format!("chdir to working directory {cwd:?}: {}", words(&e)))?;
     if launch.no_new_privileges {
-        nix::sys::prctl::set_no_new_privs().map_err(|e| format!("set no_new_privs: {}", e.desc()))?;
+        no_new_privileges()?;
     }
-    execute(launch)
+    if launch.root != Root::Host && !launch.env.iter().any(|(name, _)| name == "HOME") {
+        launch.env.push(("HOME".into(), identity.home));
+    }
+    execute(&launch)
+}
+
+fn no_new_privileges() -> Result<(), String> {
+    nix::sys::prctl::set_no_new_privs().map_err(|e| format!("set no_new_privs: {}", e.desc()))
+}
+
+/// The capabilities that the container may have at most. None: nothing is taken.
+fn allowed(launch: &Launch) -> Result<Option<caps::Set>, String> {
+    if launch.privileged || (launch.root == Root::Host && launch.capabilities.drop.is_empty()) {
+        return Ok(None);
+    }
+    let usual = if launch.root == Root::Host { caps::Set::ALL } else { caps::Set::usual() };
+    usual.changed(&launch.capabilities).map(Some)
+}
+
+/// What has to be done while the process may do everything.
+fn confine(launch: &Launch) -> Result<(), String> {
+    let allowed = allowed(launch)?;
+    match allowed.map_or(Ok(()), caps::bound) {
+        Ok(()) => {}
+        // An ordinary user has none; only a setuid program could get some, and with this none can.
+        Err(_) if !geteuid().is_root() => no_new_privileges()?,
+        Err(e) => return Err(format!("drop capabilities: {e}")),
+    }
+    let is_image = launch.root != Root::Host;
+    let (filtered, must) = match launch.seccomp {
+        Seccomp::Unset => (is_image, false),
+        Seccomp::RuntimeDefault => (true, true),
+        Seccomp::Unconfined => (false, false),
+    };
+    if !filtered || launch.privileged {
+        return Ok(());
+    }
+    match seccomp::enter(allowed.unwrap_or(caps::Set::ALL)) {
+        Err(e) if must || !seccomp::is_missing(&e) => Err(format!("filter system calls (seccomp): {e}")),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// What is given up last. A user other than root has lost its capabilities by becoming that.
+fn restrict(launch: &Launch) -> Result<(), String> {
+    let Some(allowed) = allowed(launch)? else { return Ok(()) };
+    caps::keep_only(allowed).map_err(|e| format!("drop capabilities: {e}"))
 }
 
 /// Leaves nothing of the shim's own state to the container.
@@ -83,33 +147,53 @@ fn reset_limits() {
     }
 }
 
-fn enter_root(root: &str) -> Result<(), String> {
-    if root.is_empty() || root == "/" {
-        return Ok(());
+fn enter_root(launch: &Launch, outputs: &Outputs, seat: &Seat) -> Result<(), String> {
+    match (&launch.root, seat.init) {
+        (Root::Host, _) if launch.mounts.is_empty() => Ok(()),
+        (Root::Host, _) => rootfs::stay_on_host(launch, seat.dirs, seat.volumes),
+        (Root::Directory(_) | Root::Layers(_), Some(init)) => {
+            // The claim above all: what may take long now (a copy of the layers) must not hide that the shim is gone. Init
+            // ends with it, and this process with init. On the host's root nothing would; there the claim is kept.
+            sys::close_others(outputs.word.as_fd());
+            join(init).map_err(|e| format!("enter the container's namespaces: {e}"))?;
+            if !launch.hostname.is_empty() {
+                sethostname(&launch.hostname)
+                    .map_err(|e| format!("set host name {:?}: {}", launch.hostname, e.desc()))?;
+            }
+            rootfs::enter(launch, seat.dirs, seat.volumes)
+        }
+        (Root::Directory(_) | Root::Layers(_), None) => Err("the container has no namespaces".into()),
     }
-    if !geteuid().is_root() {
-        return Err(format!("use {root:?} as root directory: pinnace runs as an ordinary user and may not chroot"));
-    }
-    let failed = |e: &dyn std::fmt::Display| format!("use {root:?} as root directory: {e}");
-    chroot(root).map_err(|e| failed(&e.desc()))?;
-    std::env::set_current_dir("/").map_err(|e| failed(&words(&e)))
 }
 
-fn become_user(launch: &Launch) -> Result<(), String> {
+/// The namespaces of init but for the PID namespace, in which this process was born; and a cgroup namespace that begins
+/// where this process is, where the kernel has such.
+fn join(init: i32) -> io::Result<()> {
+    let kinds =
+        [("mnt", CloneFlags::CLONE_NEWNS), ("uts", CloneFlags::CLONE_NEWUTS), ("ipc", CloneFlags::CLONE_NEWIPC)];
+    let open = |(name, kind)| Ok((File::open(format!("/proc/{init}/ns/{name}"))?, kind));
+    // All at once: behind the first, `/proc` may be another.
+    let opened = kinds.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
+    for (namespace, kind) in opened {
+        setns(namespace, kind)?;
+    }
+    let _ = unshare(CloneFlags::CLONE_NEWCGROUP);
+    Ok(())
+}
+
+fn become_user(launch: &Launch, identity: &Identity) -> Result<(), String> {
+    let Identity { user, group, groups, home: _ } = identity;
     if !geteuid().is_root() {
         return stay_user(launch);
     }
-    let user = launch.user.map(Uid::from_raw);
-    let group = launch.group.or_else(|| launch.user.map(|user| primary_group(user).unwrap_or(0)));
-    let groups: Vec<Gid> = launch.groups.iter().map(|g| Gid::from_raw(*g)).collect();
     if user.is_some() || group.is_some() || !groups.is_empty() {
-        nix::unistd::setgroups(&groups)
-            .map_err(|e| format!("set supplementary groups {:?}: {}", launch.groups, e.desc()))?;
+        let gids: Vec<Gid> = groups.iter().map(|g| Gid::from_raw(*g)).collect();
+        nix::unistd::setgroups(&gids).map_err(|e| format!("set supplementary groups {groups:?}: {}", e.desc()))?;
     }
     if let Some(group) = group.map(Gid::from_raw) {
         nix::unistd::setresgid(group, group, group).map_err(|e| format!("run as group {group}: {}", e.desc()))?;
     }
-    if let Some(user) = user {
+    if let Some(user) = user.map(Uid::from_raw) {
         nix::unistd::setresuid(user, user, user).map_err(|e| format!("run as user {user}: {}", e.desc()))?;
     }
     Ok(())
@@ -117,25 +201,15 @@ fn become_user(launch: &Launch) -> Result<(), String> {
 
 /// An ordinary user can run pods as itself only.
 fn stay_user(launch: &Launch) -> Result<(), String> {
+    let Launch { user, group, groups, .. } = launch;
     let (own_user, own_group) = (geteuid().as_raw(), getegid().as_raw());
-    let same = launch.user.is_none_or(|u| u == own_user) && launch.group.is_none_or(|g| g == own_group);
-    if same && launch.groups.iter().all(|g| *g == own_group) {
+    let same = user.is_none_or(|u| u == own_user) && group.is_none_or(|g| g == own_group);
+    if same && groups.iter().all(|g| *g == own_group) {
         return Ok(());
     }
     Err(format!(
-        "run as user {:?}, group {:?}, groups {:?}: pinnace itself runs as user {own_user}, group {own_group} and can change neither",
-        launch.user, launch.group, launch.groups
+        "run as user {user:?}, group {group:?}, groups {groups:?}: pinnace itself runs as user {own_user}, group {own_group} and can change neither"
     ))
-}
-
-/// The group of a user in the container's own `/etc/passwd`; Kubernetes takes 0 where it is not listed.
-fn primary_group(user: u32) -> Option<u32> {
-    let text = fs::read("/etc/passwd").ok()?;
-    String::from_utf8_lossy(&text).lines().find_map(|line| {
-        let mut fields = line.split(':').skip(2);
-        let found = fields.next()?.parse::<u32>().ok()? == user;
-        fields.next()?.parse().ok().filter(|_| found)
-    })
 }
 
 fn execute(launch: &Launch) -> Result<Infallible, String> {
@@ -209,11 +283,5 @@ mod tests {
         check("/a:/b", &[("/a/x", Errno::EACCES)], denied);
         check("/a::/b", &[("./x", Errno::EACCES)], denied);
         check("/a:/b", &[("/a/x", Errno::EACCES), ("/b/x", Errno::ENOEXEC)], "exec: \"x\": exec format error");
-    }
-
-    #[test]
-    fn the_group_of_root_is_in_every_password_file() {
-        assert_eq!(primary_group(0), Some(0));
-        assert_eq!(primary_group(4_294_967_294), None);
     }
 }

@@ -14,21 +14,32 @@ use crate::model::pod::Qos;
 use crate::model::{AttemptId, Exit, Found, FoundState, HowEnded, Seen, Uid};
 
 use super::claim::Told;
-use super::{Shared, Watched, cgroup, claim, descent, paths, record, sys};
+use super::{Shared, Watched, cgroup, claim, descent, paths, record, sweep, sys};
+
+/// A claim has changed, or its shim has closed it.
+pub fn heed(shared: &Arc<Shared>, attempt: &AttemptId, closed: bool) {
+    if shared.lock().get(attempt).is_none_or(|watched| watched.over) {
+        return;
+    }
+    let told = told(&shared.claim(attempt));
+    look(shared, attempt, &told);
+    if closed {
+        shim_gone(shared, attempt, &told);
+    }
+}
 
 /// Takes notice of what a claim says: passes on a signal that waited for the shim, reports the start.
-pub fn look(shared: &Shared, attempt: &AttemptId) {
+fn look(shared: &Shared, attempt: &AttemptId, told: &Told) {
     let mut attempts = shared.lock();
     let Some(watched) = attempts.get_mut(attempt).filter(|watched| !watched.over) else { return };
     let path = shared.claim(attempt);
-    let told = told(&path);
     if told.shim.is_some()
         && let Some(signal) = watched.signal.take()
         && let Err(e) = claim::signal(&path, signal as i32)
     {
         tracing::error!("send {signal} to the shim of {attempt}: {e}");
     }
-    if let Some((pid, at)) = told.started
+    if let Some((pid, at)) = told.started.clone()
         && !std::mem::replace(&mut watched.started, true)
     {
         weigh(shared, &attempt.pod);
@@ -37,7 +48,7 @@ pub fn look(shared: &Shared, attempt: &AttemptId) {
 }
 
 fn weigh(shared: &Shared, pod: &Uid) {
-    if let Some(tree) = shared.tree.as_ref().filter(|tree| tree.pod(Qos::Burstable, pod).exists()) {
+    if let Some(tree) = shared.tree.as_ref().filter(|tree| tree.weighs() && tree.pod(Qos::Burstable, pod).exists()) {
         tree.weigh();
     }
 }
@@ -47,25 +58,27 @@ fn weigh(shared: &Shared, pod: &Uid) {
 pub fn look_at_all(shared: &Arc<Shared>) {
     let known: Vec<AttemptId> = shared.lock().keys().cloned().collect();
     for attempt in known {
-        look(shared, &attempt);
+        // Asked before the claim is read: what a shim says is said before it goes.
         let path = shared.claim(&attempt);
-        if told(&path).shim.is_some() && !claim::is_held(&path).unwrap_or(true) {
-            shim_gone(shared, &attempt);
+        let gone = !claim::is_held(&path).unwrap_or(true);
+        let told = told(&path);
+        look(shared, &attempt, &told);
+        if told.shim.is_some() && gone {
+            shim_gone(shared, &attempt, &told);
         }
     }
 }
 
 /// Reports the end of an attempt whose shim is gone: by its record, or as lost once nothing of it lives.
-pub fn shim_gone(shared: &Arc<Shared>, attempt: &AttemptId) {
+fn shim_gone(shared: &Arc<Shared>, attempt: &AttemptId, told: &Told) {
     match shared.lock().get_mut(attempt) {
         Some(watched) if !watched.over => watched.over = true,
         Some(_) | None => return,
     }
     weigh(shared, &attempt.pod);
-    let told = told(&shared.claim(attempt));
-    match exit_of(shared, attempt, &told) {
+    match exit_of(shared, attempt, told) {
         Some(exit) => shared.report(Seen::Exited(exit)),
-        None => end_lost(shared, attempt, told.started),
+        None => end_lost(shared, attempt, told.started.clone()),
     }
 }
 
@@ -99,12 +112,16 @@ fn end_lost(shared: &Arc<Shared>, attempt: &AttemptId, started: Option<(u32, Sta
 }
 
 fn end_leftovers(shared: &Shared, attempt: &AttemptId) -> io::Result<()> {
-    let Some(tree) = &shared.tree else { return descent::end_orphans(&attempt.pod, &live_shims(shared)) };
-    for group in tree.container_anywhere(attempt) {
-        cgroup::end(&group)?;
-        cgroup::remove(&group)?;
+    match &shared.tree {
+        None => descent::end_orphans(&attempt.pod, &live_shims(shared))?,
+        Some(tree) => {
+            for group in tree.container_anywhere(attempt) {
+                cgroup::end(&group)?;
+                cgroup::remove(&group)?;
+            }
+        }
     }
-    Ok(())
+    sweep::remove_tree(&shared.dirs.root(attempt))
 }
 
 pub fn live_shims(shared: &Shared) -> Vec<i32> {
@@ -128,6 +145,7 @@ pub fn scan(shared: &Arc<Shared>) -> io::Result<(Vec<Found>, Vec<Uid>)> {
         find_record(shared, attempt, &mut found)?;
     }
     let pods = pods(shared, &found)?;
+    sweep_roots(shared);
     Ok((found.into_iter().map(|(attempt, state)| Found { attempt, state }).collect(), pods))
 }
 
@@ -146,7 +164,8 @@ fn find(shared: &Arc<Shared>, attempt: &AttemptId) -> FoundState {
     let started = told.started.clone();
     shared.lock().insert(attempt.clone(), Watched { started: started.is_some(), ..Watched::default() });
     if !held {
-        shim_gone(shared, attempt);
+        // Read anew: it may have said more before it went.
+        shim_gone(shared, attempt, &self::told(&path));
     }
     let (pid, started) = started.unzip();
     FoundState::Live { pid, started }
@@ -180,6 +199,18 @@ fn pods(shared: &Shared, found: &BTreeMap<AttemptId, FoundState>) -> io::Result<
     pods.extend(found.keys().map(|attempt| attempt.pod.clone()));
     pods.extend(shared.tree.iter().flat_map(|tree| tree.present()));
     Ok(pods.into_iter().collect())
+}
+
+/// Beside the loop: what attempts of earlier boots wrote may be much.
+fn sweep_roots(shared: &Arc<Shared>) {
+    let shared = shared.clone();
+    spawn_blocking(move || {
+        if let Err(e) = sweep::roots(&shared) {
+            tracing::warn!(
+                "remove root file systems of attempts that are over: {e}; it is tried again at the next start"
+            );
+        }
+    });
 }
 
 fn told(path: &Path) -> Told {

@@ -29,6 +29,7 @@ pub fn gather(home: &Home) -> Facts {
         controllers: home.tree.as_ref().map(|tree| tree.controllers.clone()).unwrap_or_default(),
         root: geteuid().is_root(),
         shortcomings: home.shortcomings.clone(),
+        disk_pressure: None,
     }
 }
 

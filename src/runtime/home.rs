@@ -87,11 +87,16 @@ impl Tree {
     /// class would outweigh Guaranteed pods beside it. To be called when one has come or gone.
     /// Source: `pkg/kubelet/cm/qos_container_manager_linux.go`, `setCPUCgroupConfig`.
     pub fn weigh(&self) {
-        if self.controllers.iter().any(|c| c == "cpu")
+        if self.weighs()
             && let Err(e) = cgroup::weigh(&self.class(Qos::Burstable))
         {
             tracing::warn!("weigh Burstable pods against others: {e}");
         }
+    }
+
+    /// Whether pods have weights here at all.
+    pub fn weighs(&self) -> bool {
+        self.controllers.iter().any(|c| c == "cpu")
     }
 
     fn class(&self, qos: Qos) -> PathBuf {
@@ -230,7 +235,7 @@ fn parse_mount(mountinfo: &str) -> Option<Mount> {
 }
 
 /// Blanks and the like are written as three octal digits.
-fn unescape(field: &str) -> String {
+pub(super) fn unescape(field: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(field.to_string(), |text, (code, letter)| text.replace(code, letter))

@@ -33,7 +33,8 @@ pub struct Place {
 pub struct LogFile {
     place: Place,
     sequence: u32,
-    file: File,
+    /// None until the first record: a container that writes nothing costs the disk nothing.
+    file: Option<File>,
     /// Bytes of whole records in the file.
     size: u64,
     out: Pages,
@@ -61,11 +62,9 @@ pub enum Flow {
 }
 
 impl LogFile {
-    /// Begins the log of an attempt.
-    pub fn create(place: Place) -> io::Result<LogFile> {
-        fs::create_dir_all(&place.directory)?;
-        let file = open(&place, 0)?;
-        Ok(LogFile { place, sequence: 0, file, size: 0, out: Pages::new(OUT_BYTES)?, filled: 0, lost: 0 })
+    /// The log of an attempt, of which nothing is on the disk yet.
+    pub fn new(place: Place) -> io::Result<LogFile> {
+        Ok(LogFile { place, sequence: 0, file: None, size: 0, out: Pages::new(OUT_BYTES)?, filled: 0, lost: 0 })
     }
 
     fn record(&mut self, time: &str, stream: &str, tag: char, text: &[u8]) {
@@ -89,22 +88,31 @@ impl LogFile {
         if self.size >= self.place.bytes_max {
             self.rotate();
         }
-        match self.file.write_all(&self.out[..self.filled]) {
+        match self.write() {
             Ok(()) => self.size += self.filled as u64,
             Err(_) => {
                 // The container must not wait for a full disk. No half record is left, so that the next one is whole.
                 self.lost += self.filled as u64;
-                let _ = self.file.set_len(self.size);
+                let _ = self.file.as_ref().map(|file| file.set_len(self.size));
             }
         }
         self.filled = 0;
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if self.file.is_none() {
+            fs::create_dir_all(&self.place.directory)?;
+            self.file = Some(open(&self.place, 0)?);
+        }
+        let file = self.file.as_mut().expect("it was opened in the lines above");
+        file.write_all(&self.out[..self.filled])
     }
 
     /// On failure the present file grows on, and it is tried again after the next record.
     fn rotate(&mut self) {
         let Ok(file) = open(&self.place, self.sequence + 1) else { return };
         self.sequence += 1;
-        self.file = file;
+        self.file = Some(file);
         self.size = 0;
         if let Some(old) = self.sequence.checked_sub(self.place.files_max.max(1)) {
             let _ = fs::remove_file(self.place.directory.join(log_name(self.place.attempt, old)));
@@ -212,7 +220,7 @@ mod tests {
     /// What a container writes in these pieces, as `STREAM TAG TEXT` of each record and by file.
     fn written(pieces: &[&[u8]], bytes_max: u64, files_max: u32) -> Vec<(u32, String)> {
         let temp = tempfile::tempdir().unwrap();
-        let mut log = LogFile::create(place(&temp, bytes_max, files_max)).unwrap();
+        let mut log = LogFile::new(place(&temp, bytes_max, files_max)).unwrap();
         let (reader, writer) = pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).unwrap();
         let mut stream = Stream::new("stdout", reader).unwrap();
         for piece in pieces {
@@ -266,13 +274,30 @@ mod tests {
     }
 
     #[test]
-    fn output_that_finds_no_room_is_told_in_the_log() {
+    fn nothing_is_made_before_the_first_record_and_a_directory_that_cannot_be_is_tried_again() {
         let temp = tempfile::tempdir().unwrap();
-        let mut log = LogFile::create(place(&temp, u64::MAX, 1)).unwrap();
-        let whole = std::mem::replace(&mut log.file, OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let directory = temp.path().join("c");
+        let mut log = LogFile::new(place(&temp, u64::MAX, 1)).unwrap();
+        log.flush();
+        assert!(!directory.exists());
+        fs::write(&directory, "in the way").unwrap();
         log.record("T", "stdout", 'F', b"gone");
         log.flush();
-        log.file = whole;
+        fs::remove_file(&directory).unwrap();
+        log.confess("T");
+        log.flush();
+        let text = fs::read_to_string(directory.join("4.0.log")).unwrap();
+        assert_eq!(text, "T stderr F [pinnace: no room on the disk for 16 bytes of log]\n");
+    }
+
+    #[test]
+    fn output_that_finds_no_room_is_told_in_the_log() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut log = LogFile::new(place(&temp, u64::MAX, 1)).unwrap();
+        log.file = Some(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        log.record("T", "stdout", 'F', b"gone");
+        log.flush();
+        log.file = None;
         log.confess("T");
         log.flush();
         let text = fs::read_to_string(temp.path().join("c/4.0.log")).unwrap();

@@ -75,7 +75,7 @@ impl Logs {
         if !claim::is_held(&claim)? || self.dirs.record(&query.attempt).exists() {
             return Ok(None);
         }
-        // Its shim may be only about to make it.
+        // The shim makes it with the first output.
         fs::create_dir_all(directory)?;
         watch.add(directory, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE)?;
         Ok(Some(Growth { watch, claim: claim_watch }))

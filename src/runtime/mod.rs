@@ -10,6 +10,7 @@
 //! The daemon never waits for a process. What it is told, it is told by the attempt's claim (`claim`): a file that the shim
 //! holds open for life, so that its end is told by the kernel, whoever ended it and whether a daemon ran or not.
 
+mod caps;
 mod cgroup;
 mod child;
 mod claim;
@@ -17,16 +18,30 @@ mod descent;
 mod evidence;
 mod facts;
 mod home;
+mod init;
+mod layers;
 mod logfile;
 mod logs;
+mod mounts;
 mod order;
+mod outgrown;
 mod paths;
+pub mod probe;
 mod record;
+mod rootfs;
+mod seat;
+mod seccomp;
 mod shim;
 mod spawner;
 mod sweep;
 mod sys;
+mod system;
+mod usage;
+mod user;
+mod volumes;
+mod walk;
 mod watch;
+mod xattr;
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -35,6 +50,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as Socket;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InotifyEvent};
 use nix::sys::signal::Signal;
@@ -45,6 +61,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::model::node::Facts;
+use crate::model::usage::Usage;
 use crate::model::{AttemptId, BootId, Effect, Exit, Found, HowEnded, Launch, Seen, Uid};
 
 pub use home::CgroupChoice;
@@ -54,14 +71,19 @@ pub use spawner::Spawner;
 
 use home::Tree;
 use order::{Groups, Order, Reply, Start};
+use outgrown::Sizes;
+use volumes::Projections;
 use watch::Watch;
+
+/// How long until a volume whose content could not be replaced (a full disk) is tried again.
+const PROJECT_AGAIN: Duration = Duration::from_secs(60);
 
 /// The daemon's side. Dropping it ends the spawner and leaves every container running.
 pub struct Runtime {
     shared: Arc<Shared>,
     facts: Facts,
     orders: mpsc::UnboundedSender<Vec<u8>>,
-    /// The two tasks that listen; either ends only with what went wrong.
+    /// The tasks that listen, and those that look after volumes; each ends only with what went wrong.
     listeners: JoinSet<io::Error>,
 }
 
@@ -72,6 +94,8 @@ struct Shared {
     tree: Option<Tree>,
     out: mpsc::UnboundedSender<Seen>,
     attempts: Mutex<BTreeMap<AttemptId, Watched>>,
+    projections: Projections,
+    sizes: Sizes,
 }
 
 /// What is known of an attempt that was ordered or found, until it is forgotten.
@@ -104,13 +128,17 @@ impl Runtime {
         let watch = Watch::new()?;
         watch.add(&dirs.claims(), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE)?;
         let (facts, boot) = (facts::gather(&home), sys::boot_id()?);
-        let shared = Arc::new(Shared { dirs, boot, tree: home.tree, out, attempts: Mutex::default() });
+        let (projections, sizes) = (Projections::default(), Sizes::default());
+        let shared =
+            Arc::new(Shared { dirs, boot, tree: home.tree, out, attempts: Mutex::default(), projections, sizes });
         let (orders, waiting) = mpsc::unbounded_channel();
         let mut listeners = JoinSet::new();
         spawner.socket.set_nonblocking(true)?;
         let (from, to) = UnixStream::from_std(spawner.socket)?.into_split();
         listeners.spawn(talk(shared.clone(), from, to, waiting));
         listeners.spawn(listen(shared.clone(), watch));
+        listeners.spawn(project(shared.clone()));
+        listeners.spawn(measure(shared.clone()));
         Ok(Runtime { shared, facts, orders, listeners })
     }
 
@@ -124,6 +152,12 @@ impl Runtime {
         Logs::new(self.shared.dirs.clone(), self.shared.boot.clone())
     }
 
+    /// What the containers and the host use now; can be used beside the loop.
+    pub fn usage(&self) -> impl Fn() -> Usage + use<> {
+        let shared = self.shared.clone();
+        move || usage::read(shared.tree.as_ref())
+    }
+
     /// What is there of earlier daemons, and the pods that have anything here; to be called once, before the first
     /// effect. Attempts that live are watched from now on. Claims of earlier boots are cleared away.
     pub fn scan(&mut self) -> io::Result<(Vec<Found>, Vec<Uid>)> {
@@ -133,12 +167,24 @@ impl Runtime {
     /// Carries out what is the runtime's to do, without waiting for it; what comes of it is reported.
     pub fn act(&mut self, effect: &Effect) {
         match effect {
-            Effect::Start(launch) => self.start(launch),
+            Effect::Start(launch) => {
+                launch.volumes.iter().for_each(|volume| self.shared.sizes.watch(&launch.attempt.pod, volume));
+                self.start(launch);
+            }
             Effect::Terminate(attempt) => self.shared.signal(attempt, shim::TERMINATE),
             Effect::Kill(attempt) => self.shared.signal(attempt, shim::KILL),
             Effect::Forget(attempt) => self.shared.forget(attempt),
             Effect::Remove(pod) => self.remove(pod),
-            Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) | Effect::AllStopped => {}
+            Effect::Project(pod, volume) => {
+                self.shared.projections.add(pod, volume);
+                self.shared.sizes.watch(pod, volume);
+            }
+            Effect::Pull(_)
+            | Effect::SweepImages(_)
+            | Effect::Answer { .. }
+            | Effect::Settle(_)
+            | Effect::Publish(_)
+            | Effect::AllStopped => {}
         }
     }
 
@@ -183,6 +229,8 @@ impl Runtime {
 
     fn remove(&self, pod: &Uid) {
         self.shared.lock().retain(|attempt, _| attempt.pod != *pod);
+        self.shared.projections.forget(pod);
+        self.shared.sizes.forget(pod);
         let (shared, pod) = (self.shared.clone(), pod.clone());
         spawn_blocking(move || {
             if let Err(e) = sweep::pod(&shared, &pod) {
@@ -318,18 +366,56 @@ async fn hear(shared: Arc<Shared>, mut from: OwnedReadHalf) -> io::Error {
     }
 }
 
+/// Replaces the content of volumes, for ever.
+async fn project(shared: Arc<Shared>) -> io::Error {
+    loop {
+        shared.projections.come().await;
+        loop {
+            let of = shared.clone();
+            match spawn_blocking(move || of.projections.work_off(&of.dirs)).await {
+                Ok(true) => break,
+                Ok(false) => drop(tokio::time::timeout(PROJECT_AGAIN, shared.projections.come()).await),
+                Err(e) => return io::Error::other(e),
+            }
+        }
+    }
+}
+
+/// Tells of volumes that hold more than they may, for ever.
+async fn measure(shared: Arc<Shared>) -> io::Error {
+    loop {
+        shared.sizes.due().await;
+        let of = shared.clone();
+        match spawn_blocking(move || of.sizes.outgrown(&of.dirs)).await {
+            Ok(outgrown) => {
+                outgrown.into_iter().for_each(|(pod, volume)| shared.report(Seen::Outgrown { pod, volume }));
+            }
+            Err(e) => return io::Error::other(e),
+        }
+    }
+}
+
 /// Hears of the claims, for ever.
 async fn listen(shared: Arc<Shared>, watch: Watch) -> io::Error {
     loop {
         match watch.next().await {
-            Ok(events) => events.iter().for_each(|event| heed(&shared, event)),
+            Ok(events) => together(&events).for_each(|(event, mask)| heed(&shared, event, mask)),
             Err(e) => return io::Error::new(e.kind(), format!("hear of containers: {e}")),
         }
     }
 }
 
-fn heed(shared: &Arc<Shared>, event: &InotifyEvent) {
-    if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+/// What is told of one claim at once is heeded once, where the last of it stands.
+fn together(events: &[InotifyEvent]) -> impl Iterator<Item = (&InotifyEvent, AddWatchFlags)> {
+    let last = |at: usize| !events[at + 1..].iter().any(|later| later.name == events[at].name);
+    events.iter().enumerate().filter(move |(at, _)| last(*at)).map(|(at, event)| {
+        let same = events[..=at].iter().filter(|earlier| earlier.name == event.name);
+        (event, same.fold(AddWatchFlags::empty(), |mask, event| mask | event.mask))
+    })
+}
+
+fn heed(shared: &Arc<Shared>, event: &InotifyEvent, mask: AddWatchFlags) {
+    if mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
         return evidence::look_at_all(shared);
     }
     let name = event.name.as_ref().and_then(|name| name.to_str());
@@ -337,8 +423,5 @@ fn heed(shared: &Arc<Shared>, event: &InotifyEvent) {
     if boot != shared.boot {
         return;
     }
-    evidence::look(shared, &attempt);
-    if event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
-        evidence::shim_gone(shared, &attempt);
-    }
+    evidence::heed(shared, &attempt, mask.contains(AddWatchFlags::IN_CLOSE_WRITE));
 }

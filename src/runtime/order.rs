@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AttemptId, BootId, Launch, Limits};
@@ -53,6 +53,19 @@ pub struct Keep {
     pub limits: Limits,
     pub log_bytes_max: u64,
     pub log_files_max: u32,
+    pub root: RootKind,
+    pub volumes: Vec<IgnoredAny>,
+    pub mounts: Vec<IgnoredAny>,
+    pub stop_signal: i32,
+}
+
+/// `Root` without what is in it.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RootKind {
+    Host,
+    Directory(IgnoredAny),
+    Layers(IgnoredAny),
 }
 
 /// From the spawner.

@@ -41,9 +41,29 @@ impl Dirs {
         self.pods().join(uid.as_str())
     }
 
+    /// The volumes of a pod that live as long as it does. No container has this name.
+    pub fn kept_volumes(&self, uid: &Uid) -> PathBuf {
+        self.pod(uid).join("_volumes")
+    }
+
+    /// What is made anew after a reboot: volumes of files, secrets among them.
+    pub fn file_volumes(&self) -> PathBuf {
+        self.run.join("volumes")
+    }
+
     /// The log files of all attempts of one container.
     pub fn logs(&self, attempt: &AttemptId) -> PathBuf {
         self.pod(&attempt.pod).join(&attempt.container)
+    }
+
+    /// Layers of the image store, each unpacked in a directory named by its `diff_id`.
+    pub fn layers(&self) -> PathBuf {
+        self.data.join("images").join("layers")
+    }
+
+    /// What one attempt needs for its root file system and its mounts: it goes with the attempt.
+    pub fn root(&self, attempt: &AttemptId) -> PathBuf {
+        self.logs(attempt).join(root_name(attempt.number))
     }
 }
 
@@ -68,6 +88,15 @@ pub fn parse_record_name(name: &str) -> Option<AttemptId> {
     let whole = parts.next().is_none() && is_part(pod) && is_part(container);
     let number = number.parse().ok().filter(|n: &u32| n.to_string() == number)?;
     whole.then(|| AttemptId { pod: Uid::new(pod), container: container.to_string(), number })
+}
+
+/// `ATTEMPT.root`.
+pub fn root_name(number: u32) -> String {
+    format!("{number}.root")
+}
+
+pub fn parse_root_name(name: &str) -> Option<u32> {
+    name.strip_suffix(".root")?.parse().ok()
 }
 
 /// `ATTEMPT.SEQUENCE.log`: the greatest sequence is the file that is being written.

@@ -2,25 +2,25 @@
 //! signals on, ends what is left when the first one ends, and leaves the exit record. It outlives the daemon and the
 //! spawner, knows neither, and is small: a fork of a small process that allocates next to nothing.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
 use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getpid, pipe2};
 
 use crate::model::attempt::Stamp;
-use crate::model::{Exit, HowEnded, Limits};
+use crate::model::{Exit, HowEnded};
 
 use super::claim::{Claim, Line};
 use super::logfile::{LogFile, Place, Stream};
-use super::order::{self, Groups, Keep, Start};
+use super::order::{self, Keep, Start};
+use super::seat::{self, Seat};
 use super::sys::{self, Pages};
 use super::{cgroup, child, descent, record};
 
@@ -45,6 +45,7 @@ pub fn run(start: &Start<Keep>, order: Pages, claim: &Claim) {
         Ok(shim) => shim.live(),
         Err(e) => not_started(start, claim, e.to_string()),
     }
+    seat::clear(start);
 }
 
 /// Leaves the record of an attempt of which no process came to be.
@@ -75,7 +76,8 @@ struct Shim<'a> {
     signals: SignalFd,
     log: LogFile,
     outputs: [Stream; 2],
-    /// The container's first process.
+    /// The container's program, by its number on the host, which `Started` tells too: the process that an operator means by
+    /// the container's. In a PID namespace it is not process 1; that is init, which passes on nothing from outside.
     first: Pid,
     /// Closed by the kernel when that process runs its program; before, it may tell why it cannot.
     word: Option<OwnedFd>,
@@ -92,15 +94,15 @@ impl<'a> Shim<'a> {
         prctl::set_child_subreaper(true)?;
         let noticed = [Signal::SIGCHLD, Signal::SIGTERM, TERMINATE, KILL].into_iter().collect::<SigSet>();
         let signals = SignalFd::with_flags(&noticed, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        let group = start.groups.as_ref().map(|groups| make_groups(groups, &start.launch)).transpose()?;
-        let log = LogFile::create(log_place(start)).map_err(|e| about("create the log", &e))?;
+        let seat = Seat::take(start, &order)?;
+        let log = LogFile::new(log_place(start))?;
         let (stdout, stderr, word) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
         do_not_block(&word.0)?;
         let outputs = [stream("stdout", stdout.0)?, stream("stderr", stderr.0)?];
         // Last, as nothing may fail after it.
-        let ends = child::Outputs { stdout: stdout.1.as_fd(), stderr: stderr.1.as_fd() };
-        let first = Pid::from_raw(fork_first(group.as_ref(), &order, &ends, &word.1)?);
-        let oom_kills_before = group.map_or(0, |group| group.oom_kills);
+        let ends = child::Outputs { stdout: stdout.1.as_fd(), stderr: stderr.1.as_fd(), word: word.1.as_fd() };
+        let first = Pid::from_raw(fork_first(start, &seat, &order, &ends)?);
+        let oom_kills_before = seat.group.map_or(0, |group| group.oom_kills);
         let (word, reason, started) = (Some(word.0), String::new(), None);
         Ok(Shim {
             start,
@@ -173,7 +175,7 @@ impl<'a> Shim<'a> {
                 Ok(KILL) => self.kill(),
                 Ok(Signal::SIGTERM) => self.told_from_outside = true,
                 // Until it is reaped, nobody else can have its number.
-                Ok(TERMINATE) if ended.is_none() => drop(kill(self.first, Signal::SIGTERM)),
+                Ok(TERMINATE) if ended.is_none() => drop(sys::kill(self.first.as_raw(), self.start.launch.stop_signal)),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -206,7 +208,7 @@ impl<'a> Shim<'a> {
         match &self.start.groups {
             Some(groups) => {
                 let _ = cgroup::end(&groups.container);
-                oom_killed = cgroup::oom_kills(&groups.container) > self.oom_kills_before;
+                oom_killed = seat::oom_kills(groups) > self.oom_kills_before;
                 let _ = cgroup::remove(&groups.container);
             }
             None => descent::end_own(),
@@ -222,58 +224,17 @@ impl<'a> Shim<'a> {
     }
 }
 
-/// The container's group, open for a process to be born in.
-struct Group {
-    directory: File,
-    path: PathBuf,
-    oom_kills: u64,
-}
-
-fn make_groups(groups: &Groups, keep: &Keep) -> io::Result<Group> {
-    make_group(&groups.pod, &keep.pod_limits).map_err(|e| about("set up the pod's cgroup", &e))?;
-    cgroup::enable(&groups.pod, groups.controllers.iter().map(String::as_str));
-    let open = || {
-        make_group(&groups.container, &keep.limits)?;
-        if groups.controllers.iter().any(|c| c == "memory") {
-            cgroup::die_as_one(&groups.container)?;
-        }
-        File::open(&groups.container)
-    };
-    let directory = open().map_err(|e| about("set up the container's cgroup", &too_low(e, keep)))?;
-    Ok(Group { directory, path: groups.container.clone(), oom_kills: cgroup::oom_kills(&groups.container) })
-}
-
-/// What the kernel has no memory for within the pod's own limit.
-fn too_low(e: io::Error, keep: &Keep) -> io::Error {
-    match keep.pod_limits.memory_max {
-        Some(max) if e.kind() == io::ErrorKind::OutOfMemory => {
-            io::Error::new(e.kind(), format!("{e}; the pod's memory limit of {max} bytes is too low to start anything"))
-        }
-        Some(_) | None => e,
-    }
-}
-
-fn make_group(path: &Path, limits: &Limits) -> io::Result<()> {
-    cgroup::make(path)?;
-    cgroup::limit(path, limits)
-}
-
 /// Forks the container's first process, in its group from its first instruction on.
-fn fork_first(group: Option<&Group>, order: &[u8], outputs: &child::Outputs, word: &OwnedFd) -> io::Result<i32> {
-    let live = |join: Option<&Group>| {
-        let joined = join.map_or(Ok(()), |g| cgroup::join(&g.path).map_err(|e| format!("enter the cgroup: {e}")));
+fn fork_first(start: &Start<Keep>, seat: &Seat, order: &[u8], ends: &child::Outputs) -> io::Result<i32> {
+    let live = |joined: Result<(), String>| {
         let launch = joined.and_then(|()| order::launch(order).map_err(|e| format!("read the order: {e}")));
-        let Err(reason) = launch.and_then(|launch| child::become_container(&launch, outputs));
+        let seat = child::Seat { dirs: &start.dirs, volumes: &seat.volumes, init: seat.init };
+        let Err(reason) = launch.and_then(|launch| child::become_container(launch, ends, &seat));
         let len = reason.len().min(REASON_BYTES_MAX);
-        let _ = nix::unistd::write(word, &reason.as_bytes()[..len]);
+        let _ = nix::unistd::write(ends.word, &reason.as_bytes()[..len]);
         START_ERROR
     };
-    let failed = |e: io::Error| about("start a process", &e);
-    let Some(group) = group else { return sys::fork(None, || live(None)).map_err(failed) };
-    match sys::fork(Some(group.directory.as_fd()), || live(None)) {
-        Err(e) if e.kind() == io::ErrorKind::Unsupported => sys::fork(None, || live(Some(group))).map_err(failed),
-        forked => forked.map_err(failed),
-    }
+    seat::fork_in(seat.group.as_ref(), CloneFlags::empty(), live).map_err(|e| about("start a process", &e))
 }
 
 fn log_place(start: &Start<Keep>) -> Place {

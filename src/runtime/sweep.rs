@@ -1,12 +1,14 @@
-//! Removes all that is left of a pod: processes, control groups, logs, claims and records. Blocks; runs beside the loop.
+//! Removes all that is left of a pod: processes, control groups, logs, claims and records; and the root file systems of
+//! attempts that ended with their machine or their shim. Blocks; runs beside the loop.
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
-use crate::model::Uid;
+use crate::model::{AttemptId, Uid};
 
 use super::evidence::{list, live_shims};
-use super::{Shared, cgroup, claim, descent, paths, record, shim};
+use super::{Shared, cgroup, claim, descent, paths, record, shim, volumes};
 
 /// Done when nothing of the pod lives. May be done again, also after half of it was done.
 pub fn pod(shared: &Shared, pod: &Uid) -> io::Result<()> {
@@ -32,10 +34,8 @@ pub fn pod(shared: &Shared, pod: &Uid) -> io::Result<()> {
         None => descent::end_orphans(pod, &live_shims(shared))?,
     }
     shared.tree.iter().for_each(|tree| tree.weigh());
-    match fs::remove_dir_all(shared.dirs.pod(pod)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        removed => removed?,
-    }
+    volumes::remove(&shared.dirs, pod)?;
+    remove_tree(&shared.dirs.pod(pod))?;
     for claim in &claims {
         record::remove(claim)?;
     }
@@ -43,4 +43,30 @@ pub fn pod(shared: &Shared, pod: &Uid) -> io::Result<()> {
         record::remove(&shared.dirs.records().join(name))?;
     }
     Ok(())
+}
+
+/// Removes the root file system of every attempt that no shim holds.
+pub fn roots(shared: &Shared) -> io::Result<()> {
+    for pod in list(&shared.dirs.pods())?.into_iter().filter(|name| paths::is_part(name)).map(Uid::new) {
+        for container in list(&shared.dirs.pod(&pod))?.into_iter().filter(|name| paths::is_part(name)) {
+            let attempt = |number| AttemptId { pod: pod.clone(), container: container.clone(), number };
+            let directory = shared.dirs.logs(&attempt(0));
+            let names = if directory.is_dir() { list(&directory)? } else { Vec::new() };
+            let attempts = names.iter().filter_map(|name| paths::parse_root_name(name)).map(attempt);
+            // Listed before it is asked: one that begins meanwhile has its claim before its root.
+            for attempt in attempts {
+                if !claim::is_held(&shared.claim(&attempt))? {
+                    remove_tree(&shared.dirs.root(&attempt))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn remove_tree(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }

@@ -24,6 +24,8 @@ pub(super) fn load(db: Database, place: &Path) -> Result<(Store, Loaded), Troubl
         durable_revision: revision,
         revision,
         stats: Stats::default(),
+        reserve: None,
+        shortage: None,
         _lock: None,
     };
     Ok((store, Loaded { revision, records, note: note(&unreadable) }))

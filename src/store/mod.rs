@@ -8,6 +8,7 @@
 mod dump;
 mod load;
 mod open;
+mod reserve;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ use crate::model::{Record, Write};
 
 pub use dump::{DumpError, dump};
 pub use open::OpenError;
+pub use reserve::RESERVE_BYTES;
+use reserve::Reserve;
 
 /// Names within the data directory.
 const FILE: &str = "pinnace.redb";
@@ -54,6 +57,10 @@ pub struct Store {
     /// The revision of the last commit, quiet ones included.
     revision: u64,
     stats: Stats,
+    /// Room that is kept for bad times; none over a backend of the caller's.
+    reserve: Option<Reserve>,
+    /// Why there is no reserve at present.
+    shortage: Option<String>,
     /// Keeps other nodes out of the directory; none over a backend of the caller's.
     _lock: Option<File>,
 }
@@ -87,6 +94,8 @@ pub struct Stats {
 pub struct CommitError {
     revision: u64,
     cause: redb::Error,
+    /// The reserve was given up, so the next start has some room.
+    gave_up_reserve: bool,
 }
 
 impl Store {
@@ -121,13 +130,32 @@ impl Store {
             return Ok(());
         }
         let revision = self.revision;
-        let bytes = self.write_quiet().map_err(|cause| CommitError { revision, cause })?;
+        let bytes = self.write_quiet().map_err(|cause| {
+            let gave_up_reserve = is_full(&cause) && self.reserve.as_ref().is_some_and(Reserve::give_up);
+            CommitError { revision, cause, gave_up_reserve }
+        })?;
         self.stats.commits += 1;
         self.stats.rows += self.quiet.len() as u64;
         self.stats.bytes += bytes;
         self.quiet.clear();
         self.durable_revision = revision;
+        if self.shortage.is_some() {
+            self.keep_reserve();
+        }
         Ok(())
+    }
+
+    /// Why the disk has no room for the reserve; none when all is well. Looked at anew at a start and with each durable
+    /// commit.
+    pub fn shortage(&self) -> Option<&str> {
+        self.shortage.as_deref()
+    }
+
+    fn keep_reserve(&mut self) {
+        let kept = self.reserve.as_ref().map_or(Ok(()), Reserve::keep);
+        let kib = RESERVE_BYTES / 1024;
+        let text = |e| format!("the data directory has no room for the reserve of {kib} KiB ({e}): free some space");
+        self.shortage = kept.err().map(text);
     }
 
     pub fn stats(&self) -> Stats {
@@ -158,6 +186,11 @@ impl Store {
     }
 }
 
+fn is_full(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(e) if matches!(e.kind(), StorageFull | QuotaExceeded))
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("revision", &self.revision).field("stats", &self.stats()).finish()
@@ -168,8 +201,10 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg); running pods go on",
-            self.revision, self.cause
+            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg); running pods go on{}",
+            self.revision,
+            self.cause,
+            if self.gave_up_reserve { "; the reserve was given up, so that the next start has some room" } else { "" }
         )
     }
 }

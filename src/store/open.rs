@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 
+use super::Reserve;
 use super::load::{load, read_meta, write_meta};
 use super::{CACHE_BYTES, FILE, FORMAT, GOOD_COPY, Loaded, Store};
 
@@ -90,6 +91,8 @@ impl Store {
         let lock = lock(dir, Access::Alone)?;
         let (mut store, loaded) = open_or_recover(&places)?;
         store._lock = Some(lock);
+        store.reserve = Some(Reserve::of(dir));
+        store.keep_reserve();
         if let Err(e) = store.keep_good_copy(&places) {
             tracing::warn!("cannot keep a good copy of the store in {}: {e}; the node goes on without", dir.display());
         }

@@ -15,6 +15,7 @@ use crash_backend::{CrashBackend, Random};
 #[allow(dead_code)]
 #[path = "../../tests/support/crash_backend.rs"]
 mod crash_backend;
+mod damage;
 
 fn record(name: &str, revision: u64) -> Record {
     let meta = Meta { revision, ..Meta::named("default", name) };

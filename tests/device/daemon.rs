@@ -1,6 +1,7 @@
 //! What people and programs see when the daemon itself comes to harm, and how it bears it.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
@@ -42,6 +43,30 @@ fn kill_spawner(device: &mut Device) {
     signal(spawner, Signal::SIGKILL);
     assert_eq!(device.ends(), 1);
     device.eventually("the spawner is gone", |_| (!lives(spawner.into())).then_some(()));
+}
+
+#[test]
+fn a_service_manager_is_told_that_the_node_is_ready_and_goes_round() {
+    let device = Device::prepare(&[]);
+    let path = device.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    let mut node = device.command(&["node", "--name", "gw-7", "--data-dir"]);
+    node.arg(device.data()).arg("--run-dir").arg(device.path().join("run"));
+    node.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000").stderr(Stdio::null());
+    let mut node = node.spawn().unwrap();
+    let hear = || {
+        let mut text = [0; 256];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    assert_eq!(hear(), "READY=1\nSTATUS=running");
+    for _ in 0..3 {
+        assert_eq!(hear(), "WATCHDOG=1");
+    }
+    signal(node.id(), Signal::SIGTERM);
+    let last = std::iter::repeat_with(hear).find(|text| text != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
+    assert_eq!(node.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -49,9 +49,12 @@ struct Small(std::path::PathBuf);
 
 impl Small {
     fn mount(path: std::path::PathBuf) -> Small {
+        Small::with("size=4m", path)
+    }
+
+    fn with(options: &str, path: std::path::PathBuf) -> Small {
         fs::create_dir_all(&path).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&path).status().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).status().unwrap();
         assert!(mounted.success());
         Small(path)
     }
@@ -75,6 +78,7 @@ fn a_full_disk_ends_the_daemon_and_not_its_pods() {
         "apiVersion: v1\nkind: Pod\nmetadata: {name: lives}\nspec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - {name: main, command: [sleep, '100000']}\n",
     );
     device.wait_for("condition=ready", "pod/lives");
+    device.apply(MAP);
     let filler = disk.0.join("filler");
     let _ = fs::write(&filler, vec![0; 8 << 20]);
     // The first change that does not fit: it is not acknowledged, and the daemon says why it ends.
@@ -90,13 +94,101 @@ fn a_full_disk_ends_the_daemon_and_not_its_pods() {
     }
     assert_ne!(device.ends(), 0);
     assert!(device.log().contains("check the disk"), "{}", device.log());
-    fs::remove_file(filler).unwrap();
+    // Nobody has made room. The reserve that was given up is enough to go on with, and to delete.
+    assert!(device.log().contains("the reserve was given up"), "{}", device.log());
     device.boot();
+    assert_eq!(disk_pressure(&device), "True");
+    device.ok(&["delete", "configmap", "a"]);
+    device.crash();
+    device.boot();
+    assert_ne!(device.say(&["get", "configmap", "a"]).code, 0, "the deletion was durable");
+    fs::remove_file(filler).unwrap();
+    // Looked at anew with the next commit.
+    device.apply(MAP);
+    device.eventually("the pressure is over", |device| (disk_pressure(device) == "False").then_some(()));
     let pod = device.json(&["pod", "lives"]);
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "the pod did not notice");
     device.ok(&["delete", "pod", "lives", "--grace-period=1"]);
     device.stop();
     drop(disk);
+}
+
+fn disk_pressure(device: &Device) -> String {
+    let nodes = device.items(&["nodes"]);
+    let conditions = nodes[0]["status"]["conditions"].as_array().unwrap();
+    let pressure = conditions.iter().find(|condition| condition["type"] == "DiskPressure").unwrap();
+    pressure["status"].as_str().unwrap().to_string()
+}
+
+/// Without an inode no file can be made: no pod's directory, no log, no exit record. What is there goes on, an end is told
+/// through the claim, and when there are inodes again everything is made up for.
+#[test]
+fn a_disk_without_inodes_keeps_no_end_from_being_counted() {
+    if !needs_root("a_disk_without_inodes_keeps_no_end_from_being_counted") {
+        return;
+    }
+    let mut device = Device::prepare(&[]);
+    let disk = Small::with("size=16m,nr_inodes=60", device.data());
+    device.boot();
+    let gate = device.path().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let job = |name: &str, command: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: OnFailure\n      containers:\n      - {{name: main, command: [sh, -c, '{command}']}}\n"
+        )
+    };
+    device.apply(&job("gated", &format!("read x < {}", gate.display())));
+    device.wait_for("jsonpath={.status.ready}=1", "job/gated");
+    let fillers = (0..).map(|n| disk.0.join(format!("filler-{n}")));
+    let made: Vec<_> = fillers.take_while(|path| fs::write(path, "").is_ok()).collect();
+    fs::write(&gate, "go\n").unwrap();
+    device.wait_for("condition=complete", "job/gated");
+    device.apply(&job("late", "true"));
+    device.crash();
+    device.boot();
+    assert_eq!(device.json(&["job", "gated"])["status"]["succeeded"], 1);
+    for path in made {
+        fs::remove_file(path).unwrap();
+    }
+    device.wait_for("condition=complete", "job/late");
+    device.stop();
+}
+
+/// A log that finds no room is cut short and says so; the program that writes it is not held up.
+#[test]
+fn a_program_whose_log_finds_no_room_goes_on() {
+    if !needs_root("a_program_whose_log_finds_no_room_goes_on") {
+        return;
+    }
+    let mut device = Device::prepare(&[]);
+    let disk = Small::with("size=8m", device.data());
+    device.boot();
+    let (gate, done) = (device.path().join("gate"), device.path().join("done"));
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let program = format!(
+        "head -c 20000000 /dev/zero | tr \"\\\\0\" x | fold; echo > {}; read x < {}; echo the end",
+        done.display(),
+        gate.display()
+    );
+    let job = serde_json::json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "loud"},
+        "spec": {"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "main", "command": ["sh", "-c", program]}]}}}
+    });
+    device.apply(&job.to_string());
+    device.eventually("it has written far more than there is room for", |_| done.exists().then_some(()));
+    // Somebody makes room, as a person would: by emptying the largest file.
+    let mut emptied = Command::new("sh");
+    emptied
+        .arg("-c")
+        .arg("for f in \"$1\"/pods/*/main/*.log; do : > \"$f\"; done")
+        .args(["sh", disk.0.to_str().unwrap()]);
+    assert!(emptied.status().unwrap().success());
+    fs::write(&gate, "go\n").unwrap();
+    device.wait_for("condition=complete", "job/loud");
+    let log = device.ok(&["logs", "job/loud"]);
+    assert!(log.contains("no room on the disk for") && log.ends_with("the end\n"), "{log:.300}");
+    device.stop();
 }
 
 #[test]

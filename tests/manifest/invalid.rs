@@ -249,7 +249,7 @@ fn containers() {
             &[&format!("{field}: Forbidden: not supported by pinnace")],
         );
     }
-    for field in ["volumeMounts", "volumeDevices", "resizePolicy"] {
+    for field in ["volumeDevices", "resizePolicy"] {
         invalid_container(
             &format!("image: x, {field}: [a]"),
             &[&format!("{field}: Forbidden: not supported by pinnace")],
@@ -261,18 +261,11 @@ fn containers() {
             &[&format!("{field}: Forbidden: not supported by pinnace with another value than false")],
         );
     }
-    for field in ["capabilities: {drop: [ALL]}", "seccompProfile: {type: RuntimeDefault}", "seLinuxOptions: {level: a}"]
-    {
+    for field in ["seLinuxOptions: {level: a}", "appArmorProfile: {type: Unconfined}", "windowsOptions: {a: b}"] {
         let name = field.split(':').next().unwrap();
         invalid_container(
             &format!("image: x, securityContext: {{{field}}}"),
             &[&format!("securityContext.{name}: Forbidden: not supported by pinnace")],
-        );
-    }
-    for field in ["privileged", "readOnlyRootFilesystem"] {
-        invalid_container(
-            &format!("image: x, securityContext: {{{field}: true}}"),
-            &[&format!("securityContext.{field}: Forbidden: not supported by pinnace with another value than false")],
         );
     }
 }
@@ -323,8 +316,6 @@ fn environments() {
 #[test]
 fn pods() {
     for field in [
-        "volumes",
-        "imagePullSecrets",
         "topologySpreadConstraints",
         "readinessGates",
         "hostAliases",
@@ -347,7 +338,7 @@ fn pods() {
             "affinity.podAntiAffinity: Forbidden: not supported by pinnace",
         ],
     );
-    invalid_pod("securityContext: {fsGroup: 0}", &["securityContext.fsGroup: Forbidden: not supported by pinnace"]);
+    invalid_pod("imagePullSecrets: [{name: a}, {}]", &["imagePullSecrets[1].name: Required value"]);
     invalid_pod("hostPID: true", &["hostPID: Forbidden: not supported by pinnace with another value than false"]);
     invalid_pod(
         "serviceAccountName: robot",

@@ -71,12 +71,12 @@ fn unknown_fields_are_refused_told_or_left_out() {
 #[test]
 fn what_pinnace_does_not_do_is_refused_even_when_unknown_fields_are_not() {
     let mut odd = pod();
-    odd["spec"]["volumes"] = json!([{"name": "v"}]);
+    odd["spec"]["schedulingGates"] = json!([{"name": "v"}]);
     let failure = decode(odd, Strictness::Ignore).unwrap_err();
-    assert_eq!(failure.message, "Pod \"p\" is invalid: spec.volumes: Forbidden: not supported by pinnace");
+    assert_eq!(failure.message, "Pod \"p\" is invalid: spec.schedulingGates: Forbidden: not supported by pinnace");
     assert_eq!(
         (failure.causes[0].reason.as_str(), failure.causes[0].field.as_str()),
-        ("FieldValueForbidden", "spec.volumes")
+        ("FieldValueForbidden", "spec.schedulingGates")
     );
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pinnace::model::attempt::Root;
 use pinnace::model::{HowEnded, Launch};
 
 use crate::Case;
@@ -79,7 +80,7 @@ fn an_ordinary_user_stays_itself(world: &mut World) {
         Launch { user: Some(0), ..script("self", "true") },
         Launch { group: Some(0), ..script("self", "true") },
         Launch { groups: vec![0], ..script("self", "true") },
-        Launch { root: "/tmp".into(), ..script("self", "true") },
+        Launch { root: Root::Directory("/tmp".into()), ..script("self", "true") },
     ]
     .into_iter()
     .enumerate()
@@ -98,12 +99,12 @@ fn another_root(world: &mut World) {
     let inside = |argv: &[&str], number| {
         let mut launch = launch("root", argv);
         launch.attempt.number = number;
-        Launch { root: root.to_str().unwrap().into(), ..launch }
+        Launch { root: Root::Directory(root.to_str().unwrap().into()), ..launch }
     };
     assert_eq!(world.output(&inside(&["cat", "where"], 0)), "inside\n");
     let how = world.run(&inside(&["sh"], 1));
     assert_eq!(how, HowEnded::NotStarted("exec: \"sh\": executable file not found in $PATH".into()));
-    let missing = Launch { root: "/no/such".into(), ..inside(&["cat"], 2) };
+    let missing = Launch { root: Root::Directory("/no/such".into()), ..inside(&["cat"], 2) };
     let expected = "use \"/no/such\" as root directory: No such file or directory";
     assert_eq!(world.run(&missing), HowEnded::NotStarted(expected.into()));
 }

@@ -167,7 +167,7 @@ fn what_lies_there_from_before(world: &mut World) {
 }
 
 fn forgotten_is_forgotten(world: &mut World) {
-    let launch = launch("forget", &["true"]);
+    let launch = script("forget", "echo kept");
     world.run(&launch);
     let attempt = &launch.attempt;
     assert!(world.claim(attempt).exists() && world.record(attempt).exists());
@@ -178,7 +178,7 @@ fn forgotten_is_forgotten(world: &mut World) {
     world.die();
     let (found, pods) = world.daemon();
     assert_eq!((found, pods), (vec![], vec![attempt.pod.clone()]), "the log stays until the pod goes");
-    assert_eq!(world.read(&query(attempt)), b"");
+    assert_eq!(world.read(&query(attempt)), b"kept\n");
 }
 
 fn removed_is_gone(world: &mut World) {

@@ -4,10 +4,13 @@
 //!
 //! `cargo test --test runtime -- WORD` runs the cases whose name has the word in it.
 
+mod confine;
 mod ends;
 mod identity;
+mod images;
 mod life;
 mod output;
+mod volumes;
 mod world;
 
 use std::fs;
@@ -35,7 +38,8 @@ const CASE_VARIABLE: &str = "PINNACE_RUNTIME_TEST";
 const NOBODY: u32 = 65_534;
 
 fn cases() -> impl Iterator<Item = Case> {
-    [life::CASES, ends::CASES, identity::CASES, output::CASES].concat_cases()
+    [life::CASES, ends::CASES, identity::CASES, images::CASES, confine::CASES, volumes::CASES, output::CASES]
+        .concat_cases()
 }
 
 fn main() -> ExitCode {

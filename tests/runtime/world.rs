@@ -7,6 +7,7 @@ use bytes::Bytes;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, geteuid};
+use pinnace::model::attempt::{Capabilities, Root, Seccomp};
 use pinnace::model::pod::Qos;
 use pinnace::model::{AttemptId, Effect, Exit, Found, FoundState, HowEnded, Launch, Limits, LogQuery, Seen, Uid};
 use pinnace::runtime::{CgroupChoice, Dirs, Logs, Runtime, Spawner};
@@ -328,12 +329,21 @@ pub fn launch(name: &str, argv: &[&str]) -> Launch {
         qos: Qos::Burstable,
         argv: argv.iter().map(|a| a.to_string()).collect(),
         cwd: "/".into(),
-        root: "/".into(),
+        root: Root::Host,
+        read_only_root: false,
+        volumes: vec![],
+        mounts: vec![],
+        hostname: name.into(),
         user: None,
+        image_user: String::new(),
         group: None,
         groups: vec![],
         must_not_be_root: false,
         no_new_privileges: false,
+        privileged: false,
+        capabilities: Capabilities::default(),
+        seccomp: Seccomp::Unset,
+        stop_signal: 15,
         pod_limits: Limits::default(),
         limits: Limits { cpu_weight: Some(1), memory_max: Some(1 << 30), ..Limits::default() },
         oom_score_adj: 1000,

@@ -1,30 +1,30 @@
-//! The broker: retained messages by slot, delivered again at each connection until they are settled, and repeated at
-//! will. It may be wiped; then it has nothing to say.
+//! The broker: retained messages by scope and slot, delivered again at each connection until they are settled, and
+//! repeated at will. It may be wiped; then it has nothing to say.
 
 use std::collections::BTreeMap;
 
 use pinnace::manifest;
 use pinnace::model::id::sha256_hex;
 use pinnace::model::seen::Content;
-use pinnace::model::{Push, PushId, Scope, Seen, SetKey};
+use pinnace::model::{Push, PushId, Seen, SetKey};
 
 #[derive(Default)]
 pub struct Broker {
     retained: BTreeMap<SetKey, String>,
     deliveries: u64,
-    /// Delivered and not settled yet.
-    pub unsettled: BTreeMap<PushId, SetKey>,
+    /// Delivered and not settled yet, with the digest of the message.
+    pub unsettled: BTreeMap<PushId, (SetKey, String)>,
 }
 
 impl Broker {
-    pub fn publish(&mut self, slot: &str, text: &str) -> Seen {
-        let set = SetKey { scope: Scope::All, slot: slot.into() };
+    /// An empty text takes the message away.
+    pub fn publish(&mut self, set: &SetKey, text: &str) -> Seen {
         if text.is_empty() {
-            self.retained.remove(&set);
+            self.retained.remove(set);
         } else {
             self.retained.insert(set.clone(), text.to_string());
         }
-        self.delivery(&set, text)
+        self.delivery(set, text)
     }
 
     /// What a new session gets: every retained message.
@@ -39,20 +39,24 @@ impl Broker {
     }
 
     /// What the fleet wants in a slot; none: it never spoke of it or took it back.
-    pub fn wants(&self, slot: &str) -> Option<&String> {
-        self.retained.get(&SetKey { scope: Scope::All, slot: slot.into() })
+    pub fn wants(&self, set: &SetKey) -> Option<&String> {
+        self.retained.get(set)
+    }
+
+    pub fn retained(&self) -> impl Iterator<Item = (&SetKey, &String)> {
+        self.retained.iter()
     }
 
     fn delivery(&mut self, set: &SetKey, text: &str) -> Seen {
         self.deliveries += 1;
         let id = PushId(self.deliveries);
-        self.unsettled.insert(id, set.clone());
         let content = manifest::decode_stream(text.as_bytes(), "default").map(|decoded| Content {
             warnings: decoded.iter().flat_map(|d| d.warnings.clone()).collect(),
             records: decoded.into_iter().map(|d| d.record).collect(),
         });
         let header = manifest::read_header(text.as_bytes()).expect("the script writes good headers");
         let sha = sha256_hex(text.as_bytes());
+        self.unsettled.insert(id, (set.clone(), sha.clone()));
         Seen::Pushed(Box::new(Push { id, set: set.clone(), sha, empty: text.is_empty(), header, content }))
     }
 }

@@ -28,6 +28,8 @@ pub enum News {
 pub struct Kernel {
     pub boots: u64,
     pub uptime: Duration,
+    /// Time with the power on, over all boots.
+    pub lived: Duration,
     pub wall: Timestamp,
     /// A device without a battery-backed clock: it shows 1970 after a power cut, until it is set.
     pub clock_is_set: bool,
@@ -42,6 +44,8 @@ pub struct Kernel {
     pub started: BTreeMap<AttemptId, u32>,
     /// Exit records that a power cut took: their work may be done again.
     pub unrecorded: BTreeSet<AttemptId>,
+    /// Attempts that did their work: the ledger against which Jobs are held.
+    pub done: BTreeSet<AttemptId>,
     pids: u32,
     pub claims_hold: bool,
 }
@@ -51,6 +55,7 @@ impl Kernel {
         Kernel {
             boots: 1,
             uptime: Duration::from_secs(20),
+            lived: Duration::ZERO,
             wall: Timestamp::from_secs(1_790_000_000),
             clock_is_set: true,
             live: BTreeMap::new(),
@@ -60,6 +65,7 @@ impl Kernel {
             fresh: Vec::new(),
             started: BTreeMap::new(),
             unrecorded: BTreeSet::new(),
+            done: BTreeSet::new(),
             pids: 100,
             claims_hold: true,
         }
@@ -118,6 +124,9 @@ impl Kernel {
 
     fn end(&mut self, attempt: &AttemptId, how: HowEnded) -> Option<News> {
         let process = self.live.remove(attempt)?;
+        if how == HowEnded::Code(0) {
+            self.done.insert(attempt.clone());
+        }
         let exit = Exit {
             attempt: attempt.clone(),
             how,
@@ -139,6 +148,7 @@ impl Kernel {
     pub fn advance(&mut self, by: Duration) -> Vec<News> {
         self.fresh.clear();
         self.uptime += by;
+        self.lived += by;
         self.wall = self.wall.plus(by);
         let done = |process: &Process| process.ends_at.is_some_and(|at| at <= self.uptime);
         let ended: Vec<(AttemptId, i32)> =

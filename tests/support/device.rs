@@ -44,6 +44,12 @@ impl Device {
         Device { dir, node: None, arguments, user: None }
     }
 
+    /// Arguments that were not known when it was prepared.
+    #[allow(dead_code)]
+    pub fn add_arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|a| (*a).to_string()));
+    }
+
     /// A node of an ordinary user; only root can make one.
     pub fn of_user(user: u32, arguments: &[&str]) -> Device {
         let mut device = Device::prepare(arguments);
@@ -61,7 +67,12 @@ impl Device {
         self.dir.path().join("data")
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Further arguments of the daemon, before it is started.
+    pub fn argue(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|a| (*a).to_string()));
+    }
+
+    pub fn socket(&self) -> PathBuf {
         self.dir.path().join("run/pinnace.sock")
     }
 
@@ -83,7 +94,12 @@ impl Device {
 
     fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        // A test that wants a registry names it in a file of its own; no other node asks the world.
+        let pulls = if self.arguments.iter().any(|a| a == "--config") { "true" } else { "false" };
         self.command(&["node", "--name", "gw-7"])
+            .env("PINNACE_IMAGES_PULL", pulls)
+            // How full the disk of this machine is must not decide what a test finds.
+            .env("PINNACE_IMAGES_HIGH_PERCENT", "100")
             .args(&self.arguments)
             .arg("--data-dir")
             .arg(self.data())

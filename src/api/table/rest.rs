@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{AGE, Column, NAME, age, or_none};
 use crate::manifest::view::KUBERNETES_VERSION;
+use crate::model::image::{self, ImageSpec, Origin};
 use crate::model::{ConfigMap, Event, Image, Namespace, Node, Now, Revision, Secret, Set};
 
 const ROLE_LABEL: &str = "node-role.kubernetes.io/";
@@ -54,9 +55,11 @@ pub(super) const REVISION: &[Column] = &[
 
 pub(super) const IMAGE: &[Column] = &[
     Column("Name", "string", "name", 0, "The reference that manifests use."),
-    Column("Directory", "string", "", 0, "The directory that becomes the container's root."),
-    Column("Entrypoint", "string", "", 0, "What runs where a container names no command."),
+    Column("Image ID", "string", "", 0, "First digits of the hash of its configuration."),
+    Column("Size", "string", "", 0, "What its layers take on the disk; those shared with other images count too."),
+    Column("Source", "string", "", 0, "How it came: import, registry, or the directory that was registered."),
     AGE,
+    Column("Entrypoint", "string", "", 1, "What runs where a container names no command."),
 ];
 
 pub(super) const SET: &[Column] = &[
@@ -141,11 +144,21 @@ pub(super) fn revision(revision: &Revision, now: &Now) -> Vec<Value> {
 
 pub(super) fn image(image: &Image, now: &Now) -> Vec<Value> {
     vec![
-        image.spec.reference.as_str().into(),
-        image.spec.directory.as_str().into(),
-        or_none(image.spec.entrypoint.join(" ")).into(),
+        or_none(image.spec.reference.clone()).into(),
+        or_none(image::short_id(&image.spec.id).to_string()).into(),
+        if image.spec.layers.is_empty() { "<none>".to_string() } else { image::size_text(image.spec.size()) }.into(),
+        source(&image.spec).into(),
         age::since(image.meta.created, now.wall).into(),
+        or_none(image.spec.entrypoint.join(" ")).into(),
     ]
+}
+
+fn source(image: &ImageSpec) -> String {
+    match image.origin {
+        Origin::Directory => image.directory.clone(),
+        Origin::Import => "import".to_string(),
+        Origin::Registry => "registry".to_string(),
+    }
 }
 
 pub(super) fn set(set: &Set, now: &Now) -> Vec<Value> {

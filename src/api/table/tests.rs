@@ -83,7 +83,7 @@ fn headers_are_kubectls() {
     assert_eq!(headers(Kind::Secret, true), "NAME TYPE DATA AGE");
     assert_eq!(headers(Kind::Namespace, true), "NAME STATUS AGE");
     assert_eq!(headers(Kind::ControllerRevision, true), "NAME CONTROLLER REVISION AGE");
-    assert_eq!(headers(Kind::Image, true), "NAME DIRECTORY ENTRYPOINT AGE");
+    assert_eq!(headers(Kind::Image, true), "NAME IMAGE ID SIZE SOURCE AGE ENTRYPOINT");
     assert_eq!(headers(Kind::Set, true), "NAME SCOPE REV PHASE OBJECTS AGE");
 }
 
@@ -313,12 +313,15 @@ fn data_revisions_images_and_sets() {
     check(r.clone(), "d-5f|<none>|3|60m");
     r.meta.owner = Some(Owner { kind: Kind::DaemonSet, name: "d".into(), uid: Uid::new("u") });
     check(r, "d-5f|daemonset.apps/d|3|60m");
-    let mut image = Image { meta: meta("i"), spec: Default::default() };
+    let mut image = Image { meta: meta("i"), spec: Default::default(), used: None };
     image.spec.reference = "luksa/batch-job".into();
     image.spec.directory = "/srv/images/batch".into();
-    check(image.clone(), "luksa/batch-job|/srv/images/batch|<none>|60m");
+    check(image.clone(), "luksa/batch-job|<none>|<none>|/srv/images/batch|60m|<none>");
     image.spec.entrypoint = vec!["/bin/run".into(), "-v".into()];
-    check(image, "luksa/batch-job|/srv/images/batch|/bin/run -v|60m");
+    image.spec.origin = crate::model::image::Origin::Import;
+    image.spec.id = "sha256:0123456789abcdef0123".into();
+    image.spec.layers = vec![crate::model::image::Layer { diff_id: "a".into(), size: 2_345_678 }];
+    check(image, "luksa/batch-job|0123456789ab|2.35MB|import|60m|/bin/run -v");
     let mut set = Set {
         meta: meta("grp.pos.shop"),
         key: SetKey { scope: Scope::Group("pos".into()), slot: "shop".into() },

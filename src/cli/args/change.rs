@@ -215,12 +215,71 @@ pub struct RolloutUndo {
 pub enum ImageVerb {
     /// Let manifests use a directory under an image's name
     Add(ImageAdd),
-    /// List the images that this node knows
+    /// Bring an image from an archive: docker save, an OCI layout, or a root file system
+    Import(ImageImport),
+    /// Fetch an image from a registry
+    Pull(ImagePull),
+    /// List the images that this node has
     #[command(visible_alias = "ls")]
     List,
-    /// Forget images; their directories stay
+    /// Show all that is known of an image, as JSON
+    Inspect(ImageName),
+    /// Write an image as an archive that docker, skopeo and `image import` read
+    Export(ImageExport),
+    /// Remove images; registered directories stay
     #[command(visible_alias = "remove")]
     Rm(ImageRm),
+    /// Remove all images that no pod, no template and no set of the fleet refers to
+    Prune,
+}
+
+#[derive(Debug, Args)]
+pub struct ImageImport {
+    /// An archive (also packed with gzip or zstd), a directory with an OCI layout, or - for standard input
+    #[arg(value_name = "FILE|DIR|-")]
+    pub from: PathBuf,
+    /// The name it gets; needed where the archive has none
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Of a plain root file system: program and first arguments, a line as in a shell or a JSON list
+    #[arg(long, value_name = "LINE", default_value = "", hide_default_value = true)]
+    pub entrypoint: String,
+    /// Of a plain root file system: arguments, as above
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, default_value = "", hide_default_value = true)]
+    pub cmd: String,
+    /// Of a plain root file system: environment, NAME=VALUE (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// Of a plain root file system: working directory
+    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
+    pub workdir: String,
+    /// Of a plain root file system: user, NAME or NUMBER, with :GROUP or without
+    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
+    pub user: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ImagePull {
+    /// As in a manifest: luksa/batch-job, registry.example:5000/app:1.2, app@sha256:...
+    pub name: String,
+    /// A docker config.json with credentials for the registry
+    #[arg(long, value_name = "FILE")]
+    pub docker_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImageName {
+    /// As in a manifest, or the first digits of its ID
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ImageExport {
+    /// As in a manifest, or the first digits of its ID
+    pub name: String,
+    /// Where to write the archive; - for standard output
+    #[arg(value_name = "FILE|-")]
+    pub to: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -246,7 +305,7 @@ pub struct ImageAdd {
 
 #[derive(Debug, Args)]
 pub struct ImageRm {
-    /// As they were added
+    /// As in a manifest, or the first digits of their IDs
     #[arg(required = true)]
     pub name: Vec<String>,
 }

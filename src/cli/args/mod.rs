@@ -8,9 +8,11 @@ use super::help;
 
 mod change;
 mod look;
+mod operate;
 
 pub use change::*;
 pub use look::*;
+pub use operate::*;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -87,9 +89,27 @@ pub enum Verb {
     /// Follow, restart or roll back a DaemonSet
     #[command(subcommand, after_help = help::ROLLOUT)]
     Rollout(Rollout),
-    /// Name directories that pods may use as images
+    /// Bring images to this node, and look after them
     #[command(subcommand, after_help = help::IMAGE)]
     Image(ImageVerb),
+    /// Show what pods or the node use of CPU and memory
+    #[command(subcommand, after_help = help::TOP)]
+    Top(Top),
+    /// Examine this device and its way to the broker, and say what to do
+    #[command(after_help = help::DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Make a settings file, a key and a certificate request for this device
+    #[command(after_help = help::INIT)]
+    Init(InitArgs),
+    /// Print what the settings file may have
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Show which fields a kind has and what is made of them
+    #[command(after_help = help::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Look into the node for a report of a bug
+    #[command(subcommand, after_help = help::DEBUG)]
+    Debug(DebugVerb),
     /// List the kinds that this program knows
     ApiResources,
     /// Print the times at which a CronJob's schedule fires

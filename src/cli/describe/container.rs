@@ -214,8 +214,13 @@ fn mounts(page: &mut Page, mounts: &[Value]) {
         return page.field(LEVEL, "Mounts", "<none>");
     }
     page.line(LEVEL, "Mounts:");
+    let mut mounts: Vec<&Value> = mounts.iter().collect();
+    mounts.sort_by_key(|mount| text_at(mount, "/mountPath"));
     for mount in mounts {
         let access = if bool_at(mount, "/readOnly").unwrap_or(false) { "ro" } else { "rw" };
-        page.line(LEVEL + 1, &format!("{} from {} ({access})", text_at(mount, "/mountPath"), text_at(mount, "/name")));
+        let part = Some(text_at(mount, "/subPath")).filter(|part| !part.is_empty());
+        let part = part.map_or(String::new(), |part| format!(",path={part:?}"));
+        let (path, name) = (text_at(mount, "/mountPath"), text_at(mount, "/name"));
+        page.line(LEVEL + 1, &format!("{path} from {name} ({access}{part})"));
     }
 }

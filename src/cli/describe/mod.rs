@@ -6,6 +6,7 @@ mod generic;
 mod node;
 mod page;
 mod pod;
+mod volume;
 mod workload;
 
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::container;
 use super::page::Page;
+use super::{container, volume};
 use crate::cli::duration;
 use crate::cli::json::{int_at, list_at, text_at};
 
@@ -32,7 +32,7 @@ pub fn describe(page: &mut Page, pod: &Value) {
     let (specs, statuses) = (list_at(pod, "/spec/containers"), statuses("/status/containerStatuses"));
     container::describe(page, 0, "Containers", specs, Some((pod, statuses)));
     conditions(page, pod);
-    volumes(page, 0, &pod["spec"]);
+    volume::describe(page, 0, &pod["spec"]);
     page.field_if(0, "QoS Class", text("/status/qosClass"));
     page.labels(0, "Node-Selectors", pod, "/spec/nodeSelector");
     tolerations(page, 0, list_at(pod, "/spec/tolerations"));
@@ -71,20 +71,6 @@ fn conditions(page: &mut Page, pod: &Value) {
     page.line(1, "Type\tStatus");
     for condition in conditions {
         page.line(1, &format!("{} \t{} ", text_at(condition, "/type"), text_at(condition, "/status")));
-    }
-}
-
-/// The volumes of a pod's spec. The node has none yet, so of one that is there its kind alone is told.
-fn volumes(page: &mut Page, level: usize, spec: &Value) {
-    let volumes = list_at(spec, "/volumes");
-    if volumes.is_empty() {
-        return page.field(level, "Volumes", "<none>");
-    }
-    page.line(level, "Volumes:");
-    for volume in volumes {
-        page.line(level + 1, &format!("{}:", text_at(volume, "/name")));
-        let kinds = volume.as_object().into_iter().flatten().filter(|(key, _)| *key != "name");
-        kinds.for_each(|(kind, _)| page.field(level + 2, "Type", kind));
     }
 }
 
@@ -127,7 +113,7 @@ pub fn template(page: &mut Page, template: &Value) {
         container::describe(page, 1, "Init Containers", list_at(spec, "/initContainers"), None);
     }
     container::describe(page, 1, "Containers", list_at(spec, "/containers"), None);
-    volumes(page, 1, spec);
+    volume::describe(page, 1, spec);
     page.field_if(1, "Priority Class Name", text_at(spec, "/priorityClassName"));
     page.labels(1, "Node-Selectors", spec, "/nodeSelector");
     tolerations(page, 1, list_at(spec, "/tolerations"));

@@ -29,6 +29,7 @@ fn booted_state() -> State {
         groups: vec![],
         facts: Facts::default(),
         found: vec![],
+        images: vec![],
         pods_on_disk: vec![],
     };
     let mut state = State::default();

@@ -49,9 +49,9 @@ fn expire(draft: &mut Draft, job: &Job, end: &JobCondition) {
 }
 
 fn sync_job(draft: &mut Draft, job: &Job) {
-    let records = draft.owned(&job.meta.uid, Kind::Pod);
+    let records = draft.owned_in_hand(&job.meta.uid);
     let pods: Vec<&Pod> = records.iter().filter_map(|record| record.as_pod()).collect();
-    let tally = Tally::new(job, &pods);
+    let tally = Tally::new(job, &pods, draft.at_rest(&job.meta.uid));
     let mut status = job.status.clone();
     // The garbage collector has a Job that is being deleted in hand.
     if job.meta.deleting.is_none() {

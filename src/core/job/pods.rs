@@ -14,7 +14,7 @@ use super::tally::Tally;
 /// Pods made for one Job in one step. Source: `MaxPodCreateDeletePerSync`.
 pub const CREATED_PER_STEP_MAX: usize = 500;
 
-/// Makes or ends pods until there are as many as are wanted. Source: `manageJob`.
+/// Makes or ends pods until there are as many as are wanted. `pods` are those that are not at rest. Source: `manageJob`.
 pub fn manage(draft: &mut Draft, job: &Job, pods: &[&Pod], tally: &Tally) {
     let active = tally.active.len();
     let wanted = wanted(job, tally);
@@ -29,8 +29,18 @@ pub fn manage(draft: &mut Draft, job: &Job, pods: &[&Pod], tally: &Tally) {
     if lacking == 0 {
         return;
     }
-    let wait = backoff::remaining(job, pods, draft.now());
+    let wait = backoff(draft, job, tally);
     if wait.is_zero() { create(draft, job, pods, active, lacking) } else { draft.wake_in(wait) }
+}
+
+/// Looks at all pods of the Job only where one has failed.
+fn backoff(draft: &Draft, job: &Job, tally: &Tally) -> Duration {
+    if tally.failed == 0 {
+        return Duration::ZERO;
+    }
+    let records = draft.owned(&job.meta.uid, Kind::Pod);
+    let pods: Vec<&Pod> = records.iter().filter_map(|record| record.as_pod()).collect();
+    backoff::remaining(job, &pods, draft.now())
 }
 
 /// How many pods should be active. A work queue gets no new ones after its first success; those at work finish.
@@ -85,7 +95,7 @@ fn create(draft: &mut Draft, job: &Job, pods: &[&Pod], active: usize, lacking: u
     if number == 0 {
         return;
     }
-    let mould = mould(job, pods);
+    let mould = mould(draft, job);
     for _ in 0..number {
         let pod = mould.pod(draft);
         let message = format!("Created pod: {}", pod.meta.name);
@@ -96,7 +106,9 @@ fn create(draft: &mut Draft, job: &Job, pods: &[&Pod], active: usize, lacking: u
     assert!(live <= max, "{live} live pods in {}, which may have {max}", job.meta.name);
 }
 
-fn mould(job: &Job, pods: &[&Pod]) -> template::Mould {
+fn mould(draft: &Draft, job: &Job) -> template::Mould {
+    let another = draft.any_owned(&job.meta.uid, Kind::Pod);
+    let known = another.as_ref().and_then(|record| record.as_pod()).map(|pod| &pod.spec);
     let mut labels = job.spec.template.metadata.labels.clone();
     add_labels(&mut labels, job);
     template::Mould {
@@ -104,7 +116,7 @@ fn mould(job: &Job, pods: &[&Pod]) -> template::Mould {
         owner: Owner { kind: Kind::Job, name: job.meta.name.clone(), uid: job.meta.uid.clone() },
         labels,
         annotations: job.spec.template.metadata.annotations.clone(),
-        spec: template::pod_spec(job.spec.document(), &[], pods.first().map(|pod| &pod.spec)),
+        spec: template::pod_spec(job.spec.document(), &[], known),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::model::job::RECENT_FAILURES_MAX;
 use crate::model::pod::Phase;
-use crate::model::{Deleting, Job, Moment, Now, Pod};
+use crate::model::{AtRest, Deleting, Job, Moment, Now, Pod};
 
 use super::super::draft::{Draft, owning_job};
 use super::count;
@@ -30,8 +30,11 @@ pub struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub fn new(job: &Job, pods: &[&'a Pod]) -> Tally<'a> {
-        let (mut succeeded, mut failed) = (job.status.folded.succeeded, job.status.folded.failed);
+    /// `pods` are the Job's that are not at rest.
+    pub fn new(job: &Job, pods: &[&'a Pod], at_rest: AtRest) -> Tally<'a> {
+        let folded = &job.status.folded;
+        let mut succeeded = folded.succeeded.saturating_add(at_rest.succeeded);
+        let mut failed = folded.failed.saturating_add(at_rest.failed);
         for pod in pods {
             match outcome(job, pod) {
                 Outcome::Succeeded => succeeded = succeeded.saturating_add(1),

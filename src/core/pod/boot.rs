@@ -13,7 +13,7 @@ use crate::model::{
 
 use super::launch::launch;
 use super::start::{self, is_done, wants_attempt};
-use super::{exit, restart, save, say_of_pod, stop};
+use super::{exit, restart, save, say_of_pod, stop, volumes};
 
 /// Every pod goes on from where its record and the evidence say it is. What has no record is ended and removed.
 pub fn booted(draft: &mut Draft, booted: &Booted) {
@@ -44,6 +44,7 @@ fn discard(draft: &mut Draft, found: &Found) {
 
 fn resume_pod(draft: &mut Draft, old: &Pod, found: &[&Found]) {
     let mut pod = old.clone();
+    forget_fetches(&mut pod);
     let mut current: BTreeMap<AttemptId, &FoundState> = BTreeMap::new();
     for one in found {
         catch_up(&mut pod, one, draft.now());
@@ -67,7 +68,18 @@ fn resume_pod(draft: &mut Draft, old: &Pod, found: &[&Found]) {
         say_of_pod(draft, &pod, EventType::Normal, "SandboxChanged", text, "kubelet");
     }
     repeat_init(&mut pod, draft.now());
+    if pod.is_active() {
+        volumes::order_again(draft, &mut pod);
+    }
     save(draft, old, pod);
+}
+
+/// Whoever was fetching ended with the daemon before.
+fn forget_fetches(pod: &mut Pod) {
+    for status in pod.status.init.iter_mut().chain(&mut pod.status.containers) {
+        status.pulling = None;
+        status.fetched = false;
+    }
 }
 
 fn live_attempts(pod: &Pod) -> Vec<AttemptId> {
@@ -128,7 +140,10 @@ fn resume(draft: &mut Draft, pod: &mut Pod, attempt: &AttemptId, fate: Fate) {
 fn start_again(draft: &mut Draft, pod: &mut Pod, attempt: &AttemptId) {
     let Some(container) = pod.container(&attempt.container) else { return };
     match launch(draft, pod, container, attempt.number) {
-        Ok((launch, _)) => draft.effect(Effect::Start(Box::new(launch))),
+        Ok((launch, _)) => {
+            volumes::note(draft, pod, &launch.volumes);
+            draft.effect(Effect::Start(Box::new(launch)));
+        }
         Err(refusal) => start::refuse(draft, pod, &attempt.container, &refusal),
     }
 }

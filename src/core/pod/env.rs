@@ -45,11 +45,14 @@ impl Vars {
     }
 }
 
-/// What the runtime gives every container, and what its image adds. Not seen by `$(NAME)`.
-pub fn defaults(pod: &Pod, image_env: &[String], is_root: bool) -> Vars {
+/// What the runtime gives every container, and what its image adds. Not seen by `$(NAME)`. `home`: none where the image's own
+/// `/etc/passwd` says it, which only the runtime can read.
+pub fn defaults(pod: &Pod, image_env: &[String], home: Option<&str>) -> Vars {
     let mut vars = Vars::default();
     vars.set("PATH", PATH_DEFAULT);
-    vars.set("HOME", if is_root { "/root" } else { "/" });
+    if let Some(home) = home {
+        vars.set("HOME", home);
+    }
     vars.set("HOSTNAME", pod.spec.hostname.as_ref().unwrap_or(&pod.meta.name).as_str());
     for line in image_env {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
@@ -140,7 +143,7 @@ fn resolve(draft: &Draft, pod: &Pod, container: &Container, source: &EnvSource) 
     }
 }
 
-fn pod_field(pod: &Pod, node: &str, facts: Option<&Facts>, path: &str) -> Result<String, Refusal> {
+pub fn pod_field(pod: &Pod, node: &str, facts: Option<&Facts>, path: &str) -> Result<String, Refusal> {
     let address = facts.map_or("", |f| &f.internal_ip);
     Ok(match path {
         "metadata.name" => pod.meta.name.as_str(),
@@ -167,7 +170,7 @@ fn subscript<'p>(path: &'p str, of: &str) -> Option<&'p str> {
 
 /// The quantity in units of the divisor, rounded up. A limit that is not set is what the node has.
 /// Source: `pkg/api/v1/resource/helpers.go`, `ExtractContainerResourceValue`.
-fn resource_field(
+pub fn resource_field(
     pod: &Pod,
     container: &Container,
     facts: Option<&Facts>,
@@ -197,11 +200,11 @@ fn resource_field(
     Ok((amount / divisor + i64::from(amount % divisor != 0)).to_string())
 }
 
-fn config_map<'d>(draft: &'d Draft, namespace: &str, name: &str) -> Option<&'d ConfigMap> {
+pub fn config_map<'d>(draft: &'d Draft, namespace: &str, name: &str) -> Option<&'d ConfigMap> {
     draft.find(Kind::ConfigMap, namespace, name)?.as_config_map()
 }
 
-fn secret<'d>(draft: &'d Draft, namespace: &str, name: &str) -> Option<&'d Secret> {
+pub fn secret<'d>(draft: &'d Draft, namespace: &str, name: &str) -> Option<&'d Secret> {
     draft.find(Kind::Secret, namespace, name)?.as_secret()
 }
 

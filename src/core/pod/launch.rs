@@ -1,6 +1,7 @@
 //! What an attempt is started with: program, environment, user, root directory and bounds.
 
 use crate::core::draft::Draft;
+use crate::model::attempt::Root;
 use crate::model::image::{ImageSpec, normal_reference};
 use crate::model::pod::PullPolicy;
 use crate::model::{AttemptId, Container, Kind, Launch, Pod};
@@ -8,7 +9,8 @@ use crate::model::{AttemptId, Container, Kind, Launch, Pod};
 use super::env::{self, Vars};
 use super::expand::expand;
 use super::refusal::Refusal;
-use super::{resources, shown};
+use super::security::{self, Ground};
+use super::{resources, signal, volumes};
 
 /// `image` of a container that has the host's own file system, beside an empty one.
 const HOST: &str = "host";
@@ -25,24 +27,44 @@ pub fn launch(draft: &Draft, pod: &Pod, container: &Container, number: u32) -> R
         return Err(Refusal::Limits(missing.join(", ")));
     }
     let image = image(draft, container)?;
-    let identity = identity(pod, container, facts.root)?;
+    let root = root(&image);
+    let ground = match root {
+        Root::Host => Ground::Host { daemon_is_root: facts.root },
+        Root::Directory(_) | Root::Layers(_) => Ground::Image(&image),
+    };
+    let identity = security::identity(pod, container, ground)?;
     let (declared, skipped) = env::declared(draft, pod, container, number)?;
     let argv = argv(container, &image, &declared).ok_or(Refusal::NoCommand)?;
-    let is_root = facts.root && identity.user.is_none_or(|user| user == 0);
+    let (volumes, mounts) = volumes::of_container(draft, pod, container, &declared)?;
+    let (security, no_new_privileges) = (&container.security_context, security::no_new_privileges(container, ground));
+    let home = match root {
+        Root::Host if facts.root && identity.is_root => Some("/root"),
+        Root::Host => Some("/"),
+        Root::Directory(_) | Root::Layers(_) => None,
+    };
     let launch = Launch {
         attempt: AttemptId { pod: pod.meta.uid.clone(), container: container.name.clone(), number },
         namespace: pod.meta.namespace.clone(),
         pod_name: pod.meta.name.clone(),
         qos: spec.qos(),
         argv,
-        env: declared.over(env::defaults(pod, &image.env, is_root)).into_pairs(),
+        env: declared.over(env::defaults(pod, &image.env, home)).into_pairs(),
         cwd: directory(container, &image),
-        root: if image.directory.is_empty() { "/".to_string() } else { image.directory },
+        root,
+        read_only_root: security.read_only_root_filesystem,
+        volumes,
+        mounts,
+        hostname: spec.hostname.clone().unwrap_or_else(|| pod.meta.name.clone()),
         user: identity.user,
-        group: container.security_context.run_as_group.or(spec.security_context.run_as_group),
-        groups: spec.security_context.supplemental_groups.clone(),
+        image_user: image.user.clone(),
+        group: security.run_as_group.or(spec.security_context.run_as_group),
+        groups: identity.groups,
         must_not_be_root: identity.must_not_be_root,
-        no_new_privileges: container.security_context.allow_privilege_escalation == Some(false),
+        no_new_privileges,
+        privileged: security.privileged,
+        capabilities: security::capabilities(container),
+        seccomp: security::seccomp(pod, container),
+        stop_signal: signal::number(&image.stop_signal),
         pod_limits: resources::pod(spec, settings),
         limits: resources::container(container),
         oom_score_adj: resources::oom_score_adj(spec, container, &facts),
@@ -67,6 +89,16 @@ fn image(draft: &Draft, container: &Container) -> Result<ImageSpec, Refusal> {
     }
 }
 
+fn root(image: &ImageSpec) -> Root {
+    if !image.layers.is_empty() {
+        Root::Layers(image.layers.iter().map(|layer| layer.diff_id.clone()).collect())
+    } else if matches!(image.directory.as_str(), "" | "/") {
+        Root::Host
+    } else {
+        Root::Directory(image.directory.clone())
+    }
+}
+
 /// What to run; none when nothing says it. A command drops the image's arguments too. What the image says is not
 /// expanded.
 fn argv(container: &Container, image: &ImageSpec, vars: &Vars) -> Option<Vec<String>> {
@@ -83,25 +115,4 @@ fn argv(container: &Container, image: &ImageSpec, vars: &Vars) -> Option<Vec<Str
 fn directory(container: &Container, image: &ImageSpec) -> String {
     let wished = container.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&image.working_dir);
     if wished.is_empty() { "/".to_string() } else { wished.to_string() }
-}
-
-struct Identity {
-    user: Option<u32>,
-    must_not_be_root: bool,
-}
-
-/// The container's word goes before the pod's. Without a user the container runs as the daemon does.
-fn identity(pod: &Pod, container: &Container, daemon_is_root: bool) -> Result<Identity, Refusal> {
-    let (own, common) = (&container.security_context, &pod.spec.security_context);
-    let user = own.run_as_user.or(common.run_as_user);
-    let must_not_be_root = own.run_as_non_root.or(common.run_as_non_root).unwrap_or(false);
-    let is_root = user.map_or(daemon_is_root, |user| user == 0);
-    if must_not_be_root && is_root {
-        return Err(Refusal::Config(format!(
-            "container has runAsNonRoot and image will run as root (pod: \"{}\", container: {})",
-            shown(pod),
-            container.name
-        )));
-    }
-    Ok(Identity { user, must_not_be_root })
 }

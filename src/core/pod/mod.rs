@@ -8,14 +8,18 @@ mod exit;
 mod expand;
 mod launch;
 mod phase;
+mod pull;
 mod refusal;
 mod resources;
 mod restart;
+mod security;
+mod signal;
 mod start;
 mod stop;
 mod take;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use crate::core::draft::Draft;
 use crate::core::job;
@@ -25,14 +29,15 @@ use crate::model::{Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef,
 
 pub use boot::booted;
 pub use exit::{exited, started};
+pub use pull::pulled;
 pub use stop::stop_all;
+pub use volumes::outgrown;
 
 use take::Room;
 
 /// Takes every pod as far as it goes now. Those that have finished and are kept for reading are many, and left alone.
 pub fn sync(draft: &mut Draft) {
-    let is_in_hand = |pod: &Pod| pod.meta.deleting.is_some() || !pod.status.phase.is_terminal();
-    let records = draft.select(Kind::Pod, |record| record.as_pod().is_some_and(is_in_hand));
+    let records = draft.pods_in_hand();
     let mut pods: Vec<&Pod> = records.iter().filter_map(|r| r.as_pod()).collect();
     let mut room = Room::taken_by(pods.iter().copied());
     // Whoever came first is taken up first.
@@ -76,9 +81,10 @@ fn go_on(draft: &mut Draft, old: &Pod, room: &mut Room) {
         if evict::by_taints(draft, &mut pod) {
             return;
         }
+        volumes::refresh(draft, &mut pod);
         stop::check_deadline(draft, &mut pod);
         if stop::is_overdue(&pod) || draft.node().is_some_and(Node::holds_pods) {
-            let grace_s = pod.spec.grace_s();
+            let grace_s = stop::grace_s(&pod);
             stop::stop_live(draft, &mut pod, grace_s);
         } else {
             start::start_due(draft, &mut pod);

@@ -5,6 +5,8 @@
 pub enum Refusal {
     /// Something that the environment or the user is made from is not there.
     Config(String),
+    /// A volume that a container of the pod mounts cannot be set up.
+    Volume { name: String, why: String },
     /// Neither the container nor its image says what to run.
     NoCommand,
     /// The image is not in the store, and `imagePullPolicy: Never` says that nobody will bring it.
@@ -20,6 +22,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Refusal::Config(_) | Refusal::Limits(_) => "CreateContainerConfigError",
+            Refusal::Volume { .. } => "ContainerCreating",
             Refusal::NoCommand => "CreateContainerError",
             Refusal::ImageNeverPulled(_) => "ErrImageNeverPull",
             Refusal::ImageMissing(_) => "ErrImagePull",
@@ -30,6 +33,8 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Refusal::Config(message) => message.clone(),
+            // A kubelet tells it in the event alone.
+            Refusal::Volume { .. } => String::new(),
             Refusal::NoCommand => "no command specified".to_string(),
             Refusal::ImageNeverPulled(image) => {
                 format!("Container image \"{image}\" is not present with pull policy of Never")
@@ -49,6 +54,9 @@ impl Refusal {
             Refusal::Config(_) | Refusal::NoCommand => ("Failed", format!("Error: {}", self.message())),
             Refusal::ImageNeverPulled(_) => ("ErrImageNeverPull", self.message()),
             Refusal::ImageMissing(image) => ("Failed", format!("Failed to pull image \"{image}\": {}", self.message())),
+            Refusal::Volume { name, why } => {
+                ("FailedMount", format!("MountVolume.SetUp failed for volume \"{name}\" : {why}"))
+            }
             Refusal::Limits(_) => ("LimitsNotEnforceable", self.message()),
         }
     }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use crate::core::draft::Draft;
-use crate::model::pod::{Backoff, RestartPolicy};
+use crate::core::image;
+use crate::model::pod::RestartPolicy;
 use crate::model::{Container, ContainerState, ContainerStatus, Effect, Ended, EventType, Launch, Pod};
 
 use super::launch::launch;
 use super::refusal::Refusal;
-use super::restart;
+use super::{pull, restart, volumes};
 use super::{say, shown};
-
-const IMAGE_REASONS: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
 /// Writes the intent of each attempt that is due into the pod and has it started once that is durable.
 pub fn start_due(draft: &mut Draft, pod: &mut Pod) {
@@ -57,15 +56,28 @@ fn start(draft: &mut Draft, pod: &mut Pod, container: &Container) {
         return wait_after_crash(draft, pod, &container.name, ended, delay);
     }
     let number = status.restarts.saturating_add(u32::from(before.is_some()));
+    if !pull::has_image(draft, pod, container) {
+        return;
+    }
     match launch(draft, pod, container, number) {
         Ok((launch, skipped)) => {
             for sentence in skipped {
                 say(draft, pod, &container.name, EventType::Warning, "InvalidEnvironmentVariableNames", &sentence);
             }
+            note_image(draft, pod, container);
+            volumes::note(draft, pod, &launch.volumes);
             begin(draft, pod, launch, crash.as_ref(), is_excused);
         }
-        Err(Refusal::ImageMissing(image)) => wait_for_image(draft, pod, &container.name, &image),
         Err(refusal) => refuse(draft, pod, &container.name, &refusal),
+    }
+}
+
+/// Which image the attempt runs from; it is not removed meanwhile.
+fn note_image(draft: &mut Draft, pod: &mut Pod, container: &Container) {
+    let id = image::find(draft, &container.image).map(|image| image.spec.id.clone()).unwrap_or_default();
+    image::used(draft, &container.image);
+    if let Some(status) = pod.status_of_mut(&container.name) {
+        status.image_id = id;
     }
 }
 
@@ -86,6 +98,8 @@ fn begin(draft: &mut Draft, pod: &mut Pod, launch: Launch, crash: Option<&Ended>
         status.backoff = Some(restart::after_restart(status.backoff.as_ref(), ended, now));
     }
     status.pull = None;
+    status.pulling = None;
+    status.fetched = false;
     status.stopping = None;
     status.state = ContainerState::Starting { since: now.moment() };
     draft.effect(Effect::Start(Box::new(launch)));
@@ -110,6 +124,9 @@ fn wait_after_crash(draft: &mut Draft, pod: &mut Pod, name: &str, ended: &Ended,
 
 /// Tried again in each step; nothing needs to wake the node for it.
 pub fn refuse(draft: &mut Draft, pod: &mut Pod, name: &str, refusal: &Refusal) {
+    if let Refusal::Volume { .. } = refusal {
+        return wait_for_volume(draft, pod, name, refusal);
+    }
     let state =
         ContainerState::Waiting { reason: refusal.reason().to_string(), message: refusal.message(), retry: None };
     if wait(pod, name, state) {
@@ -118,50 +135,18 @@ pub fn refuse(draft: &mut Draft, pod: &mut Pod, name: &str, refusal: &Refusal) {
     }
 }
 
-/// A look into the image store that found nothing counts as a failed pull: the next is 10 s later, then 20 s, and so
-/// on up to 300 s, and the two reasons take turns. A registration starts the container without waiting for it.
-fn wait_for_image(draft: &mut Draft, pod: &mut Pod, name: &str, image: &str) {
-    let now = draft.now();
-    let Some(status) = pod.status_of_mut(name) else { return };
-    let known = status.pull.clone().zip(waiting_reason(status).filter(|r| IMAGE_REASONS.contains(r)));
-    let (pull, is_backing_off) = match known {
-        None => (restart::first(now), false),
-        Some((pull, reason)) if now.since(&pull.updated) >= duration(&pull) => {
-            (restart::doubled(&pull, now), reason == IMAGE_REASONS[0])
-        }
-        Some((pull, reason)) => (pull, reason == IMAGE_REASONS[1]),
-    };
-    let retry = Some(pull.updated.plus(duration(&pull)));
-    draft.wake_in(duration(&pull).saturating_sub(now.since(&pull.updated)));
-    status.pull = Some(pull);
-    let refusal = Refusal::ImageMissing(image.to_string());
-    let back_off = format!("Back-off pulling image \"{image}\"");
-    let message = if is_backing_off { back_off.clone() } else { refusal.message() };
-    let reason = IMAGE_REASONS[usize::from(is_backing_off)].to_string();
-    if !wait(pod, name, ContainerState::Waiting { reason, message, retry }) {
-        return;
+/// As a pod whose volumes a kubelet sets up: its containers are being created.
+fn wait_for_volume(draft: &mut Draft, pod: &mut Pod, name: &str, refusal: &Refusal) {
+    let is_new = pod.status_of(name).and_then(pull::waiting_reason) == Some("PodInitializing");
+    if !is_new {
+        let (reason, message) = (refusal.reason().to_string(), refusal.message());
+        wait(pod, name, ContainerState::Waiting { reason, message, retry: None });
     }
-    if is_backing_off {
-        say(draft, pod, name, EventType::Normal, "BackOff", &back_off);
-    } else {
-        let (reason, text) = refusal.event();
-        say(draft, pod, name, EventType::Warning, reason, &text);
-    }
-}
-
-fn waiting_reason(status: &ContainerStatus) -> Option<&str> {
-    match &status.state {
-        ContainerState::Waiting { reason, .. } => Some(reason),
-        ContainerState::Starting { .. } | ContainerState::Running { .. } | ContainerState::Ended(_) => None,
-    }
-}
-
-fn duration(backoff: &Backoff) -> Duration {
-    Duration::from_millis(backoff.delay_ms)
+    volumes::say_failed(draft, pod, refusal);
 }
 
 /// Makes the container wait; the end of its last attempt is kept. True when that is news.
-fn wait(pod: &mut Pod, name: &str, state: ContainerState) -> bool {
+pub fn wait(pod: &mut Pod, name: &str, state: ContainerState) -> bool {
     let Some(status) = pod.status_of_mut(name) else { return false };
     let is_news = status.state != state;
     if is_news {

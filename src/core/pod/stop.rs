@@ -6,13 +6,16 @@ use std::time::Duration;
 use crate::core::draft::Draft;
 use crate::model::node::Halt;
 use crate::model::pod::Stopping;
-use crate::model::{AttemptId, Effect, EventType, Kind, Pod};
+use crate::model::{AttemptId, Effect, EventType, Pod};
 
 use super::{say, say_of_pod};
 
 /// A kubelet never waits less, except when it is told not to wait at all.
 const GRACE_MIN: Duration = Duration::from_secs(2);
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+const EVICTED: &str = "Evicted";
+/// Source: `pkg/kubelet/eviction/eviction_manager.go`, `immediateEvictionGracePeriodSeconds`.
+const EVICTION_GRACE_S: u32 = 1;
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Brings the stop of every live container forward. A shorter grace period than before shortens what is left.
@@ -80,9 +83,28 @@ pub fn check_deadline(draft: &mut Draft, pod: &mut Pod) {
     say_of_pod(draft, pod, EventType::Normal, DEADLINE_EXCEEDED, DEADLINE_MESSAGE, "kubelet");
 }
 
-/// Its deadline has passed and it is not finished yet.
+/// It is to fail as a whole, as its deadline has passed or it was evicted, and is not finished yet.
 pub fn is_overdue(pod: &Pod) -> bool {
-    !pod.status.phase.is_terminal() && pod.status.reason == DEADLINE_EXCEEDED
+    !pod.status.phase.is_terminal() && (pod.status.reason == DEADLINE_EXCEEDED || is_evicted(pod))
+}
+
+fn is_evicted(pod: &Pod) -> bool {
+    pod.status.reason == EVICTED
+}
+
+/// Decides that the pod takes more of the node than it may. It has failed once it is quiet.
+pub fn evict(draft: &mut Draft, pod: &mut Pod, message: &str) {
+    if !pod.is_active() || is_overdue(pod) {
+        return;
+    }
+    pod.status.reason = EVICTED.to_string();
+    pod.status.message = message.to_string();
+    say_of_pod(draft, pod, EventType::Warning, EVICTED, message, "kubelet");
+}
+
+/// How long its containers have to end when nobody has deleted it.
+pub fn grace_s(pod: &Pod) -> u32 {
+    if is_evicted(pod) { EVICTION_GRACE_S } else { pod.spec.grace_s() }
 }
 
 /// `StopPods`: remembered in the node's record, as a step has no other memory.
@@ -98,7 +120,7 @@ pub fn say_all_stopped(draft: &mut Draft) {
     if draft.node().is_none_or(|node| node.status.halt != Halt::Stopping) {
         return;
     }
-    let any_live = draft.records(Kind::Pod).filter_map(|r| r.as_pod()).any(Pod::is_live);
+    let any_live = draft.pods_in_hand().iter().filter_map(|r| r.as_pod()).any(Pod::is_live);
     if !any_live {
         set_halt(draft, Halt::Stopped);
         draft.effect(Effect::AllStopped);

@@ -41,6 +41,7 @@ impl World {
             groups: groups.iter().map(|g| (*g).to_string()).collect(),
             facts: Facts::default(),
             found: vec![],
+            images: vec![],
             pods_on_disk: vec![],
         })));
     }

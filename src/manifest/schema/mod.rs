@@ -4,6 +4,8 @@
 mod data;
 mod meta;
 mod pod;
+mod volume;
+pub mod words;
 mod workload;
 
 use crate::model::Kind;
@@ -55,6 +57,8 @@ pub enum Standing {
     Only(&'static [&'static str]),
     /// Kubernetes knows it, pinnace does not do it. Empty values (null, "", [], {}) ask for nothing and are taken.
     Refused,
+    /// As `Refused`, also when it is an empty object: that is one of several alternatives all the same.
+    Never,
     /// The server's to write: what a client sends of it is dropped.
     Dropped,
 }
@@ -66,7 +70,10 @@ impl Schema {
 
     /// The names that a writer may have meant.
     pub(super) fn taken(&self) -> impl Iterator<Item = &'static str> {
-        self.fields.iter().filter(|f| !matches!(f.standing, Standing::Refused | Standing::Dropped)).map(|f| f.name)
+        self.fields
+            .iter()
+            .filter(|f| !matches!(f.standing, Standing::Refused | Standing::Never | Standing::Dropped))
+            .map(|f| f.name)
     }
 }
 
@@ -100,6 +107,10 @@ const fn only(name: &'static str, shape: Shape, values: &'static [&'static str])
 
 const fn refused(name: &'static str) -> Field {
     Field { name, shape: Shape::Any, standing: Standing::Refused }
+}
+
+const fn never(name: &'static str) -> Field {
+    Field { name, shape: Shape::Any, standing: Standing::Never }
 }
 
 const fn dropped(name: &'static str) -> Field {

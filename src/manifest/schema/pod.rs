@@ -1,6 +1,7 @@
 //! The pod's spec and all below it (`api/core/v1/types.go`, 1.33).
 
 use super::Shape::{Amount, Bool, Int32, Int64, List, Map, Object, Text};
+use super::volume::{VOLUME, VOLUME_MOUNT};
 use super::{Schema, TEXT_MAP, TEXTS, done, idle, only, refused};
 
 const FALSE: &[&str] = &["false"];
@@ -20,6 +21,8 @@ pub(super) static POD_SPEC: Schema = Schema {
         done("tolerations", List(&Object(&TOLERATION))),
         done("hostname", Text),
         done("securityContext", Object(&POD_SECURITY)),
+        done("volumes", List(&Object(&VOLUME))),
+        done("imagePullSecrets", List(&Object(&SECRET_NAME))),
         // Pods share the host's network; `false` is what a manifest without the field has, too.
         idle("hostNetwork", Bool),
         only("hostPID", Bool, FALSE),
@@ -42,7 +45,6 @@ pub(super) static POD_SPEC: Schema = Schema {
         refused("dnsConfig"),
         refused("ephemeralContainers"),
         refused("hostAliases"),
-        refused("imagePullSecrets"),
         refused("overhead"),
         refused("priorityClassName"),
         refused("readinessGates"),
@@ -52,9 +54,10 @@ pub(super) static POD_SPEC: Schema = Schema {
         refused("schedulingGates"),
         refused("subdomain"),
         refused("topologySpreadConstraints"),
-        refused("volumes"),
     ],
 };
+
+static SECRET_NAME: Schema = Schema { go: "LocalObjectReference", fields: &[done("name", Text)] };
 
 static POD_OS: Schema = Schema { go: "PodOS", fields: &[done("name", Text)] };
 
@@ -72,6 +75,7 @@ static CONTAINER: Schema = Schema {
         done("ports", List(&Object(&PORT))),
         done("resources", Object(&RESOURCES)),
         done("securityContext", Object(&CONTAINER_SECURITY)),
+        done("volumeMounts", List(&Object(&VOLUME_MOUNT))),
         only("terminationMessagePath", Text, &["\"/dev/termination-log\""]),
         only("terminationMessagePolicy", Text, &["\"File\""]),
         only("stdin", Bool, FALSE),
@@ -85,7 +89,6 @@ static CONTAINER: Schema = Schema {
         // Of an init container: a sidecar.
         refused("restartPolicy"),
         refused("volumeDevices"),
-        refused("volumeMounts"),
     ],
 };
 
@@ -102,10 +105,10 @@ static ENV_SOURCE: Schema = Schema {
     ],
 };
 
-static FIELD_REF: Schema =
+pub(super) static FIELD_REF: Schema =
     Schema { go: "ObjectFieldSelector", fields: &[only("apiVersion", Text, &["\"v1\""]), done("fieldPath", Text)] };
 
-static RESOURCE_FIELD_REF: Schema = Schema {
+pub(super) static RESOURCE_FIELD_REF: Schema = Schema {
     go: "ResourceFieldSelector",
     fields: &[done("containerName", Text), done("resource", Text), done("divisor", Amount)],
 };
@@ -153,12 +156,13 @@ static POD_SECURITY: Schema = Schema {
         done("runAsGroup", Int64),
         done("runAsNonRoot", Bool),
         done("supplementalGroups", List(&Int64)),
+        done("fsGroup", Int64),
+        // Volumes are as small as a device is: their groups are always set.
+        idle("fsGroupChangePolicy", Text),
+        done("seccompProfile", Object(&SECCOMP)),
         refused("appArmorProfile"),
-        refused("fsGroup"),
-        refused("fsGroupChangePolicy"),
         refused("seLinuxChangePolicy"),
         refused("seLinuxOptions"),
-        refused("seccompProfile"),
         refused("supplementalGroupsPolicy"),
         refused("sysctls"),
         refused("windowsOptions"),
@@ -172,15 +176,22 @@ static CONTAINER_SECURITY: Schema = Schema {
         done("runAsGroup", Int64),
         done("runAsNonRoot", Bool),
         done("allowPrivilegeEscalation", Bool),
-        only("privileged", Bool, FALSE),
-        only("readOnlyRootFilesystem", Bool, FALSE),
+        done("privileged", Bool),
+        done("readOnlyRootFilesystem", Bool),
+        done("capabilities", Object(&CAPABILITIES)),
+        done("seccompProfile", Object(&SECCOMP)),
         only("procMount", Text, &["\"Default\""]),
         refused("appArmorProfile"),
-        refused("capabilities"),
         refused("seLinuxOptions"),
-        refused("seccompProfile"),
         refused("windowsOptions"),
     ],
+};
+
+static CAPABILITIES: Schema = Schema { go: "Capabilities", fields: &[done("add", TEXTS), done("drop", TEXTS)] };
+
+static SECCOMP: Schema = Schema {
+    go: "SeccompProfile",
+    fields: &[only("type", Text, &["\"RuntimeDefault\"", "\"Unconfined\""]), refused("localhostProfile")],
 };
 
 static AFFINITY: Schema = Schema {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::{Cause, Quantity};
 
-use super::{At, names, pod};
+use super::{At, names, security, volume};
 use crate::manifest::strict::NOT_SUPPORTED;
 
 const ENV_SOURCES: [&str; 4] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef"];
@@ -24,7 +24,8 @@ const FIELD_PATHS: [&str; 9] = [
 ];
 const RESOURCES: [&str; 4] = ["limits.cpu", "limits.memory", "requests.cpu", "requests.memory"];
 
-pub(super) fn check(wrong: &mut Vec<Cause>, container: &At<'_>) {
+/// `volumes` are the names that its mounts may name.
+pub(super) fn check(wrong: &mut Vec<Cause>, container: &At<'_>, volumes: &BTreeSet<&str>) {
     let name = container.get("name");
     match name.filled() {
         Some(text) => name.all(wrong, names::label(text)),
@@ -41,7 +42,8 @@ pub(super) fn check(wrong: &mut Vec<Cause>, container: &At<'_>) {
         env_from(wrong, &source);
     }
     resources(wrong, &container.get("resources"));
-    pod::user_and_group(wrong, &container.get("securityContext"));
+    volume::mounts(wrong, &container.get("volumeMounts"), volumes);
+    security::of_container(wrong, &container.get("securityContext"));
 }
 
 /// Where Kubernetes requires an image, pinnace requires a program.
@@ -72,7 +74,7 @@ fn working_dir(wrong: &mut Vec<Cause>, dir: &At<'_>) {
 }
 
 /// Nothing that the kernel takes as a text can have a NUL in it.
-fn no_nul(wrong: &mut Vec<Cause>, text: &At<'_>) {
+pub(super) fn no_nul(wrong: &mut Vec<Cause>, text: &At<'_>) {
     if text.text().is_some_and(|text| text.contains('\0')) {
         wrong.push(text.invalid("must not contain a NUL character"));
     }
@@ -124,13 +126,14 @@ fn env(wrong: &mut Vec<Cause>, variable: &At<'_>) {
         1 => {}
         _ => wrong.push(from.invalid_as(&empty, "may not have more than one field specified at a time")),
     }
-    field_ref(wrong, &from.get("fieldRef"));
+    field_ref(wrong, &from.get("fieldRef"), &FIELD_PATHS);
     resource_ref(wrong, &from.get("resourceFieldRef"));
     key_ref(wrong, &from.get("configMapKeyRef"));
     key_ref(wrong, &from.get("secretKeyRef"));
 }
 
-fn field_ref(wrong: &mut Vec<Cause>, field: &At<'_>) {
+/// `paths` are those that the place may name, besides one label or annotation.
+pub(super) fn field_ref(wrong: &mut Vec<Cause>, field: &At<'_>, paths: &[&str]) {
     if field.is_absent() {
         return;
     }
@@ -139,11 +142,11 @@ fn field_ref(wrong: &mut Vec<Cause>, field: &At<'_>) {
     match text.strip_suffix("']").and_then(|text| text.split_once("['")) {
         Some(("metadata.labels" | "metadata.annotations", key)) => path.all(wrong, names::qualified(key)),
         Some(_) => wrong.push(path.invalid("does not support subscript")),
-        None => path.one_of(wrong, &FIELD_PATHS),
+        None => path.one_of(wrong, paths),
     }
 }
 
-fn resource_ref(wrong: &mut Vec<Cause>, resource: &At<'_>) {
+pub(super) fn resource_ref(wrong: &mut Vec<Cause>, resource: &At<'_>) {
     if resource.is_absent() {
         return;
     }
@@ -222,7 +225,7 @@ fn amounts<'a>(wrong: &mut Vec<Cause>, amounts: &At<'a>) -> BTreeMap<&'a str, (Q
     found
 }
 
-fn quantity(at: &At<'_>) -> Option<Quantity> {
+pub(super) fn quantity(at: &At<'_>) -> Option<Quantity> {
     Quantity::deserialize(at.value).ok()
 }
 

@@ -7,6 +7,8 @@ mod data;
 mod meta;
 mod names;
 mod pod;
+mod security;
+mod volume;
 mod workload;
 
 use std::fmt;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::Cause;
 
-use super::{At, affinity, container, meta, names};
+use super::{At, affinity, container, meta, names, security, volume};
 
 /// Kubernetes' bound of user and group ids, and of seconds that are kept in 32 bits.
 pub(super) const INT32_MAX: i64 = 2_147_483_647;
@@ -20,7 +20,8 @@ pub(super) fn template(wrong: &mut Vec<Cause>, template: &At<'_>) {
 }
 
 pub(super) fn spec(wrong: &mut Vec<Cause>, spec: &At<'_>) {
-    containers(wrong, spec);
+    let volumes = volume::volumes(wrong, &spec.get("volumes"));
+    containers(wrong, spec, &volumes);
     spec.get("restartPolicy").one_of(wrong, &["Always", "OnFailure", "Never"]);
     let grace = spec.get("terminationGracePeriodSeconds");
     grace.between(wrong, 0, INT32_MAX);
@@ -33,19 +34,24 @@ pub(super) fn spec(wrong: &mut Vec<Cause>, spec: &At<'_>) {
     if let Some(text) = host.filled() {
         host.all(wrong, names::label(text));
     }
-    security(wrong, &spec.get("securityContext"));
+    security::of_pod(wrong, &spec.get("securityContext"));
+    for secret in spec.get("imagePullSecrets").items() {
+        if secret.get("name").filled().is_none() {
+            wrong.push(secret.get("name").required(""));
+        }
+    }
     affinity::tolerations(wrong, &spec.get("tolerations"));
     affinity::node(wrong, &spec.get("affinity").get("nodeAffinity"));
 }
 
-fn containers(wrong: &mut Vec<Cause>, spec: &At<'_>) {
+fn containers(wrong: &mut Vec<Cause>, spec: &At<'_>, volumes: &BTreeSet<&str>) {
     let list = spec.get("containers");
     if list.count() == 0 {
         wrong.push(list.required(""));
     }
     let (mut seen, mut host_ports) = (BTreeSet::new(), BTreeSet::new());
     for container in list.items().chain(spec.get("initContainers").items()) {
-        container::check(wrong, &container);
+        container::check(wrong, &container, volumes);
         let name = container.get("name");
         if name.filled().is_some_and(|text| !seen.insert(text)) {
             wrong.push(name.duplicate(name.value));
@@ -58,18 +64,6 @@ fn containers(wrong: &mut Vec<Cause>, spec: &At<'_>) {
             wrong.push(host.duplicate(&Value::from(format!("{}/{}", claim.1, claim.0))));
         }
     }
-}
-
-fn security(wrong: &mut Vec<Cause>, security: &At<'_>) {
-    user_and_group(wrong, security);
-    for group in security.get("supplementalGroups").items() {
-        group.between(wrong, 0, INT32_MAX);
-    }
-}
-
-pub(super) fn user_and_group(wrong: &mut Vec<Cause>, security: &At<'_>) {
-    security.get("runAsUser").between(wrong, 0, INT32_MAX);
-    security.get("runAsGroup").between(wrong, 0, INT32_MAX);
 }
 
 pub(super) fn warnings(spec: &At<'_>) -> Vec<String> {

@@ -46,7 +46,23 @@ pub(super) fn image(shown: Fields, image: &Image) -> Fields {
         .some("cmd", json!(s.cmd))
         .some("env", json!(s.env))
         .some("workingDir", s.working_dir.as_str());
-    shown.put("spec", spec.done())
+    let shown = shown.put("spec", spec.done());
+    if s.layers.is_empty() {
+        return shown;
+    }
+    // What only an import or a pull can give is no part of what a person may write.
+    let layers: Vec<Value> =
+        s.layers.iter().map(|l| json!({"diffID": format!("sha256:{}", l.diff_id), "sizeBytes": l.size})).collect();
+    let status = Fields::new()
+        .put("id", s.id.as_str())
+        .some("digest", s.digest.as_str())
+        .put("origin", format!("{:?}", s.origin))
+        .put("sizeBytes", s.size())
+        .some("user", s.user.as_str())
+        .some("stopSignal", s.stop_signal.as_str())
+        .put("layers", layers)
+        .put("lastUsed", image.used.as_ref().map_or(Value::Null, |used| time_or_null(used.wall)));
+    shown.put("status", status.done())
 }
 
 /// `phase` is that of the newest message: `Rejected` means that the one before it, with `rev` and `sha`, is still in force.

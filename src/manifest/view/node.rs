@@ -39,13 +39,17 @@ fn conditions(node: &Node) -> Vec<Value> {
     let since = time(node.status.started.as_ref());
     let shortcomings = &node.status.facts.shortcomings;
     let held = node.status.clock_held;
-    // A kubelet also reports pressure on memory, disk and pids. Nothing here watches for it, so nothing is said of it.
-    let rows: [(&str, bool, &str, String); 3] = [
+    // A kubelet also reports pressure on memory and pids. Nothing here watches for it, so nothing is said of it.
+    let rows: [(&str, bool, &str, String); 4] = [
         ("Ready", true, "KubeletReady", "pinnace is running".into()),
         if shortcomings.is_empty() {
             ("LimitsEnforced", true, "HostEnforcesLimits", "requests and limits of pods are enforced".into())
         } else {
             ("LimitsEnforced", false, "HostLacksSupport", shortcomings.join("; "))
+        },
+        match &node.status.facts.disk_pressure {
+            Some(why) => ("DiskPressure", true, "NoRoomForReserve", why.clone()),
+            None => ("DiskPressure", false, "ReserveIsKept", "the store has its reserve of disk".into()),
         },
         if held {
             ("ClockTrusted", false, "ClockNotSet", "the wall clock is not set: CronJobs are held until it is".into())

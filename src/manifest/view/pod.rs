@@ -146,7 +146,7 @@ fn container(pod: &Pod, status: &ContainerStatus, init: bool) -> Value {
         .put("ready", if init { init_is_done(status) } else { is_running(status) })
         .put("restartCount", status.restarts)
         .put("image", image)
-        .put("imageID", "")
+        .put("imageID", status.image_id.as_str())
         .some("containerID", id(numbers.present.or(numbers.last)))
         .put("started", is_running(status))
         .done()

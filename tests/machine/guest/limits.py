@@ -1,5 +1,7 @@
 """Limits bite, with a kubelet's values, and hit only whom they are for."""
 
+import time
+
 from lib import *
 
 
@@ -129,6 +131,29 @@ def _():
     where = group(it)
     pinnace("delete", "pod", "bomb", "--grace-period=1")
     wait("its group is gone", lambda: not where.exists())
+
+
+@case("the node answers while a pod without limits burns all CPU and all memory, and only that pod is killed")
+def _():
+    guaranteed, daemon = processes(group(get("pod", "guaranteed"))), main_pid()
+    burn = "for i in 1 2 3 4; do (while :; do :; done) & done; tail /dev/zero"
+    apply(pod("hog", container("main", burn), restartPolicy="Never"))
+    slowest = 0
+
+    def ended():
+        nonlocal slowest
+        begun = time.monotonic()
+        end = status(get("pod", "hog")).get("state", {}).get("terminated")
+        slowest = max(slowest, time.monotonic() - begun)
+        return end
+
+    # Until the last page is gone the kernel takes back everybody's; emulated, that lasts for minutes.
+    end = wait("it is killed", ended, patience=400)
+    print(f"# the slowest answer took {slowest:.1f} s")
+    same("reason", end["reason"], "OOMKilled")
+    same("the daemon", main_pid(), daemon)
+    same("another pod", processes(group(get("pod", "guaranteed"))), guaranteed)
+    pinnace("delete", "pod", "hog", "--grace-period=1")
 
 
 @case("one byte of memory: a clear end, and the next pod starts")

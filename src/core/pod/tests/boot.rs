@@ -262,7 +262,7 @@ fn init_containers_do_not_run_again_when_there_is_nothing_to_prepare() {
 
 #[test]
 fn a_pod_that_only_waited_outlives_a_reboot() {
-    let mut w = World::new();
+    let mut w = World::with(Settings { images_pull: false, ..Settings::default() });
     w.run(json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}));
     w.reboot("boot-2", 30);
     w.booted(vec![]);

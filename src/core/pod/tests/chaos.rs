@@ -116,6 +116,7 @@ impl Chaos {
                 assert!(self.live.iter().all(|id| id.pod != uid), "a removed pod has no process");
                 self.evidence.retain(|id, _| id.pod != uid);
             }
+            Effect::Project(..) | Effect::Pull(_) | Effect::SweepImages(_) => {}
             Effect::AllStopped | Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) => {}
         }
     }
@@ -186,6 +187,7 @@ impl Chaos {
             groups: vec![],
             facts: facts(),
             found: alive.chain(ended).collect(),
+            images: vec![],
             pods_on_disk: self.begun.iter().map(|id| id.pod.clone()).collect(),
         };
         self.step(vec![Seen::Booted(Box::new(booted))], true);

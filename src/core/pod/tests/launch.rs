@@ -1,6 +1,7 @@
 //! What an attempt is started with: environment, program, user, bounds.
 
 use super::*;
+use crate::model::attempt::Root;
 
 /// The launch of the only container, `more` of which is given.
 #[track_caller]
@@ -169,7 +170,7 @@ fn command_and_arguments_replace_what_the_image_says() {
         let more = json!({"image": "img", "command": command, "args": args, "env": [{"name": "A", "value": "own"}]});
         let launch = launched(&mut w, json!({}), more);
         assert_eq!(launch.argv, expected);
-        assert_eq!((launch.root.as_str(), launch.cwd.as_str()), ("/srv/img", "/data"));
+        assert_eq!((launch.root, launch.cwd.as_str()), (Root::Directory("/srv/img".into()), "/data"));
         assert!(launch.env.contains(&("PATH".into(), "/opt/bin".into())));
         assert!(launch.env.contains(&("A".into(), "own".into())));
     }
@@ -183,12 +184,12 @@ fn command_and_arguments_replace_what_the_image_says() {
 fn the_host_is_the_image_of_a_container_that_has_none() {
     for image in ["", "host"] {
         let launch = launched(&mut World::new(), json!({}), json!({ "image": image }));
-        assert_eq!((launch.root.as_str(), launch.cwd.as_str()), ("/", "/"));
+        assert_eq!((launch.root, launch.cwd.as_str()), (Root::Host, "/"));
     }
     let mut w = World::new();
     w.add(image("tools", json!({"directory": "/"})));
     let launch = launched(&mut w, json!({}), json!({"image": "tools", "workingDir": "/srv"}));
-    assert_eq!((launch.root.as_str(), launch.cwd.as_str()), ("/", "/srv"));
+    assert_eq!((launch.root, launch.cwd.as_str()), (Root::Host, "/srv"));
 }
 
 #[test]

@@ -5,7 +5,10 @@ mod boot;
 mod chaos;
 mod launch;
 mod life;
+mod pull;
+mod security;
 mod stop;
+mod volumes;
 mod wait;
 
 use std::time::Duration;
@@ -101,6 +104,7 @@ impl World {
             groups: vec![],
             facts: facts(),
             found,
+            images: vec![],
             pods_on_disk,
         };
         self.see([Seen::Booted(Box::new(booted))])
@@ -202,9 +206,10 @@ impl World {
         assert!(self.events().iter().any(|e| e == text), "no {text:?} in {:#?}", self.events());
     }
 
-    /// The effects since the last call, in short.
+    /// The effects since the last call, in short; sweeps of the image store are no matter of pods.
     fn effects(&mut self) -> Vec<String> {
-        self.effects.drain(..).map(|e| short(&e)).collect()
+        let of_pods = self.effects.drain(..).filter(|e| !matches!(e, Effect::SweepImages(_)));
+        of_pods.map(|e| short(&e)).collect()
     }
 
     /// The launches among the effects since the last call.
@@ -267,6 +272,9 @@ fn short(effect: &Effect) -> String {
         Effect::Kill(a) => format!("kill {}", id(a)),
         Effect::Forget(a) => format!("forget {}", id(a)),
         Effect::Remove(uid) => format!("remove {uid}"),
+        Effect::Project(uid, volume) => format!("project {uid} {}", volume.name),
+        Effect::Pull(pull) => format!("pull {}", pull.reference),
+        Effect::SweepImages(kept) => format!("sweep images but {}", kept.len()),
         Effect::AllStopped => "all stopped".to_string(),
         Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) => panic!("not of a pod: {effect:?}"),
     }
@@ -326,5 +334,5 @@ fn secret(name: &str, data: Value) -> Secret {
 fn image(reference: &str, spec: Value) -> Image {
     let mut spec: crate::model::image::ImageSpec = serde_json::from_value(spec).unwrap();
     spec.reference = reference.into();
-    Image { meta: Meta::named("", "img"), spec }
+    Image { meta: Meta::named("", "img"), spec, used: None }
 }

@@ -83,7 +83,7 @@ fn of_image(image: &str, policy: &str) -> Value {
 
 #[test]
 fn a_missing_image_is_looked_for_again_and_used_when_it_is_registered() {
-    let mut w = World::new();
+    let mut w = World::with(Settings { images_pull: false, ..Settings::default() });
     w.run(of_image("luksa/batch-job", "IfNotPresent"));
     assert_eq!((w.shown("c"), w.wakes_in()), ("waiting ErrImagePull #0".into(), Some(10)));
     for (reason, delay) in [
@@ -104,7 +104,8 @@ fn a_missing_image_is_looked_for_again_and_used_when_it_is_registered() {
     w.pass(5).add(image("docker.io/luksa/batch-job:latest", json!({"directory": "/srv/job", "entrypoint": ["/main"]})));
     w.step();
     let [launch] = <[Launch; 1]>::try_from(w.launches()).unwrap();
-    assert_eq!((launch.root.as_str(), launch.argv, launch.attempt.number), ("/srv/job", vec!["/main".into()], 0));
+    let root = crate::model::attempt::Root::Directory("/srv/job".into());
+    assert_eq!((launch.root, launch.argv, launch.attempt.number), (root, vec!["/main".into()], 0));
     assert_eq!((w.status("c").pull, w.wakes_in()), (None, None));
 }
 
@@ -121,7 +122,7 @@ fn an_image_that_is_never_pulled_waits_without_waking_anybody() {
 
 #[test]
 fn an_image_that_goes_holds_the_next_restart() {
-    let mut w = World::new();
+    let mut w = World::with(Settings { images_pull: false, ..Settings::default() });
     w.add(image("x", json!({"directory": "/x", "cmd": ["/x"]}))).run(of_image("x", "Always")).started("c").effects();
     w.state.apply(&[Write::Delete(Key::new(Kind::Image, "", "img"))]);
     w.exits("c", 1);
@@ -176,13 +177,18 @@ fn root_is_refused_where_the_manifest_forbids_it() {
         let mut w = World::new();
         w.change_node(|n| n.status.facts.root = daemon_is_root);
         w.run(json!({"securityContext": pod_level, "containers": [
-            {"name": "c", "command": ["x"], "securityContext": container_level}]}));
+            {"name": "c", "command": ["x"], "securityContext": container_level.clone()}]}));
         let launch = w.launches().pop();
         assert_eq!(launch.map(|l| (l.user, l.must_not_be_root)), expected);
         if expected.is_none() {
-            let text =
-                "container has runAsNonRoot and image will run as root (pod: \"p_default(uid-p)\", container: c)";
-            assert_eq!((w.shown("c"), w.message("c")), ("waiting CreateContainerConfigError #0".into(), text.into()));
+            let was_said = container_level.get("runAsUser").is_some();
+            let why = if was_said {
+                "container's runAsUser breaks non-root policy"
+            } else {
+                "container has runAsNonRoot and image will run as root"
+            };
+            let text = format!("{why} (pod: \"p_default(uid-p)\", container: c)");
+            assert_eq!((w.shown("c"), w.message("c")), ("waiting CreateContainerConfigError #0".into(), text));
         }
     }
     check(json!({}), json!({}), true, Some((None, false)));

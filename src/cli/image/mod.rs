@@ -1,15 +1,20 @@
-//! `image`: directories that pods may use under an image's name.
+//! `image`: what pods may use under an image's name. Here: registered directories; `bring` moves archives, `show` looks.
+
+mod bring;
+mod show;
 
 use serde_json::{Value, json};
 
 use crate::model::Kind;
 use crate::model::image::{normal_reference, object_name};
 
-use super::args::{ImageAdd, ImageRm};
+use super::args::ImageAdd;
 use super::fail::Fail;
-use super::json::{list_at, text_at};
-use super::table::Rows;
-use super::{Session, duration, target};
+use super::json::text_at;
+use super::{Session, target};
+
+pub use bring::{export, import, pull};
+pub use show::{inspect, list, prune, remove};
 
 /// Adds an image, or changes the one of that name.
 pub async fn add(args: &ImageAdd, s: &mut Session) -> Result<(), Fail> {
@@ -48,55 +53,26 @@ fn spec(args: &ImageAdd, reference: &str) -> Result<Value, Fail> {
         return Err(Fail::other(format!("{shown} is no directory; an image is the root of a file system")));
     }
     let directory = directory.to_str().ok_or_else(|| Fail::other(format!("{shown}: the path must be UTF-8")))?;
-    if let Some(bad) = args.env.iter().find(|e| e.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
-        return Err(Fail::other(format!("--env {bad:?} must be NAME=VALUE")));
-    }
+    check_env(&args.env)?;
     Ok(json!({
         "reference": reference,
         "directory": directory,
-        "entrypoint": words(&args.entrypoint).map_err(|why| Fail::other(format!("--entrypoint: {why}")))?,
-        "cmd": words(&args.cmd).map_err(|why| Fail::other(format!("--cmd: {why}")))?,
+        "entrypoint": flag_words("--entrypoint", &args.entrypoint)?,
+        "cmd": flag_words("--cmd", &args.cmd)?,
         "env": args.env,
         "workingDir": args.workdir,
     }))
 }
 
-pub async fn list(s: &mut Session) -> Result<(), Fail> {
-    let list = s.client.get(&target::collection(Kind::Image, None)).await?;
-    let images = list_at(&list, "/items");
-    if images.is_empty() {
-        super::term::say("No images found. Add one with `pinnace image add NAME DIR`.");
-        return Ok(());
+fn check_env(env: &[String]) -> Result<(), Fail> {
+    match env.iter().find(|e| e.split_once('=').is_none_or(|(name, _)| name.is_empty())) {
+        Some(bad) => Err(Fail::other(format!("--env {bad:?} must be NAME=VALUE"))),
+        None => Ok(()),
     }
-    let mut rows = vec![["REFERENCE", "DIRECTORY", "ENTRYPOINT", "AGE"].map(str::to_string).to_vec()];
-    rows.extend(images.iter().map(row));
-    let text = Rows::new(false).print(&rows);
-    s.out.text(&text)
 }
 
-fn row(image: &Value) -> Vec<String> {
-    let entrypoint = list_at(image, "/spec/entrypoint").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-    vec![
-        text_at(image, "/spec/reference").to_string(),
-        text_at(image, "/spec/directory").to_string(),
-        if entrypoint.is_empty() { "<none>".into() } else { entrypoint },
-        duration::age(text_at(image, "/metadata/creationTimestamp")),
-    ]
-}
-
-pub async fn remove(args: &ImageRm, s: &mut Session) -> Result<(), Fail> {
-    for name in &args.name {
-        let reference = normal_reference(name);
-        let path = target::object(Kind::Image, "", &object_name(name));
-        match s.client.find(&path).await? {
-            Some(image) if text_at(&image, "/spec/reference") == reference => {
-                s.client.delete(&path, &json!({"kind": "DeleteOptions", "apiVersion": "v1"})).await?;
-                s.out.line(&format!("image {reference} removed"))?;
-            }
-            Some(_) | None => s.report(&Fail::other(format!("there is no image {reference}"))),
-        }
-    }
-    Ok(())
+fn flag_words(flag: &str, line: &str) -> Result<Vec<String>, Fail> {
+    words(line).map_err(|why| Fail::other(format!("{flag}: {why}")))
 }
 
 /// A line as words: a JSON list, or cut at spaces where quotes and backslashes keep together what they hold.

@@ -3,6 +3,8 @@
 #[allow(dead_code)]
 mod support;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::time::Duration;
 
@@ -38,8 +40,8 @@ fn at_rest(how: &str, more: &[&str]) {
     std::thread::sleep(window);
     let after = [switches(node.daemon()), switches(node.spawner())];
     let name = format!("wake-ups {how} in {} s: daemon", window.as_secs());
-    print_one(&name, (after[0] - before[0]) as f64, "", if more.is_empty() { "0" } else { "keep-alive alone" });
-    print_one("  spawner", (after[1] - before[1]) as f64, "", "0");
+    print_one(&name, woken(&before[0], &after[0]), "", if more.is_empty() { "0" } else { "keep-alive alone" });
+    print_one("  spawner", woken(&before[1], &after[1]), "", "0");
     print_one("  durable commits", (node.metric("pinnace_commits_total") - commits) as f64, "", "0");
 }
 
@@ -53,14 +55,14 @@ fn with_containers(containers: usize) {
     let total: f64 = shims.iter().map(|shim| pss_kb(*shim)).sum();
     print_one(&format!("memory of a shim, {containers} containers"), total / containers as f64, "kB", "90");
     print_one("  daemon and spawner", (pss_kb(node.daemon()) + pss_kb(node.spawner())) / 1e3, "MB", "");
-    let before: u64 = switches(node.daemon());
+    let before = switches(node.daemon());
     std::thread::sleep(Duration::from_secs(size(5, 1)));
-    print_one("  wake-ups in 5 s", (switches(node.daemon()) - before) as f64, "", "0");
+    print_one("  wake-ups in 5 s", woken(&before, &switches(node.daemon())), "", "0");
 }
 
-/// Until what the start or the last request set off is over.
+/// Until what the start or the last request set off is over; the threads that did it end ten seconds later.
 fn settle() {
-    std::thread::sleep(Duration::from_secs(size(3, 1)));
+    std::thread::sleep(Duration::from_secs(size(12, 1)));
 }
 
 /// The process's share of memory: a page that n processes have counts 1/n.
@@ -70,13 +72,21 @@ fn pss_kb(pid: i32) -> f64 {
     kib.expect("the kernel tells it") * 1.024
 }
 
-/// How often its threads went from waiting to work, and were interrupted in it.
-fn switches(pid: i32) -> u64 {
+/// How often each of its threads went from waiting to work, and was interrupted in it.
+fn switches(pid: i32) -> BTreeMap<OsString, u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process is ours and lives").flatten();
     let of = |thread: fs::DirEntry| {
         let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
         let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
-        counts.filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok()).sum::<u64>()
+        let sum = counts.filter_map(|line| line.rsplit('\t').next()?.parse::<u64>().ok()).sum();
+        (thread.file_name(), sum)
     };
-    threads.map(of).sum()
+    threads.map(of).collect()
+}
+
+/// What came between two looks; a thread that has ended since woke up for that at least.
+fn woken(before: &BTreeMap<OsString, u64>, after: &BTreeMap<OsString, u64>) -> f64 {
+    let ended = before.keys().filter(|thread| !after.contains_key(*thread)).count() as u64;
+    let more: u64 = after.iter().map(|(thread, count)| count - before.get(thread).copied().unwrap_or(0)).sum();
+    (ended + more) as f64
 }

@@ -29,6 +29,8 @@ mod pods;
 mod registry;
 #[path = "device/store.rs"]
 mod store;
+#[path = "device/volumes.rs"]
+mod volumes;
 
 /// A DaemonSet whose pod runs until it is told to end.
 const AGENT: &str = "

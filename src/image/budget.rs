@@ -109,7 +109,10 @@ fn over_bound(max: u64) -> ImageError {
 }
 
 /// The file system that `directory` lies on.
-pub(super) fn disk(directory: &std::path::Path) -> Result<Disk, ImageError> {
+///
+/// # Errors
+/// `Io` where it cannot be asked.
+pub fn disk(directory: &std::path::Path) -> Result<Disk, ImageError> {
     let seen =
         statvfs(directory).map_err(|e| ImageError::Io(format!("ask how full {} is: {e}", directory.display())))?;
     let unit = seen.fragment_size() as u64;

@@ -31,6 +31,7 @@ mod unpack;
 use std::fmt;
 use std::io;
 
+pub use budget::disk;
 pub use config::Config;
 pub use ingest::{Ingest, Stored};
 pub use manifest::{Descriptor, Document, Manifest};

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -160,11 +159,9 @@ fn images(config: &Config, seen: mpsc::UnboundedSender<Seen>) -> Result<Images, 
 
 /// What the settings, and the size of the disk where they leave it open, let the image store take.
 pub(super) fn bounds_of_images(config: &Config) -> Result<Bounds, String> {
-    let shown = config.data_dir.display();
-    let disk = statvfs(&config.data_dir).map_err(|e| format!("cannot see the size of the disk of {shown}: {e}"))?;
-    let total = disk.blocks().saturating_mul(disk.fragment_size());
+    let disk = image::disk(&config.data_dir).map_err(|e| e.to_string())?;
     Ok(Bounds {
-        reserve_bytes: config.images.reserve_of(total),
+        reserve_bytes: config.images.reserve_of(disk.total),
         image_bytes_max: config.images.image_bytes_max,
         images_bytes_max: config.settings.images_bytes_max,
     })

@@ -3,53 +3,9 @@
 use std::io;
 
 use crate::model::attempt::Capabilities;
+use crate::model::capability::{self, CAPABILITIES};
 
 use super::sys::{self, CapabilitySets};
-
-/// Names by number (`include/uapi/linux/capability.h`), without `CAP_`.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 pub const DAC_READ_SEARCH: u8 = 2;
 pub const KILL: u8 = 5;
@@ -128,12 +84,12 @@ impl Set {
 }
 
 fn is_all(name: &str) -> bool {
-    name.eq_ignore_ascii_case("ALL")
+    capability::known(name) == Some(capability::ALL)
 }
 
 fn number(name: &str) -> Option<u8> {
-    let name = name.get(..4).filter(|start| start.eq_ignore_ascii_case("CAP_")).map_or(name, |_| &name[4..]);
-    NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)).and_then(|n| u8::try_from(n).ok())
+    let name = capability::known(name)?;
+    CAPABILITIES.iter().position(|known| *known == name).and_then(|n| u8::try_from(n).ok())
 }
 
 fn known(name: &str) -> Result<u8, String> {

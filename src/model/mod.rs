@@ -24,6 +24,7 @@ pub mod record;
 pub mod registry;
 pub mod revision;
 pub mod schedule;
+pub mod security;
 pub mod seen;
 pub mod set;
 pub mod settings;

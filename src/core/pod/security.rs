@@ -3,7 +3,7 @@
 
 use crate::model::attempt::{Capabilities, Seccomp};
 use crate::model::image::ImageSpec;
-use crate::model::pod::SeccompProfile;
+use crate::model::security::SeccompProfile;
 use crate::model::{Container, Pod, capability};
 
 use super::refusal::Refusal;

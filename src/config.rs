@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use nix::unistd;
 use serde_json::{Map, Value};
 
+use crate::model::update::UpdateKey;
 use crate::model::{Broker, ImagesConfig, Labels, Mqtt, Protocol, RegistriesConfig, Settings};
 
 pub mod keys;
 mod read;
 mod registries;
 
-use read::{choice, flag, label_pairs, loopback, number, path, text, word, words};
+use read::{choice, flag, label_pairs, loopback, number, path, text, update_keys, word, words};
 
 /// Read when no `--config` is given and it is there.
 pub const DEFAULT_FILE: &str = "/etc/pinnace/config.yaml";
@@ -40,6 +41,7 @@ pub const KEYS: &[&str] = &[
     "stop_pods",
     "log_level",
     "metrics_address",
+    "update_keys",
     "mqtt.client_id",
     "mqtt.username",
     "mqtt.password_file",
@@ -91,6 +93,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// Serves `/metrics` there too; always a loopback address.
     pub metrics_address: Option<SocketAddr>,
+    /// Whose signatures of new versions are believed; with any, every update needs one.
+    pub update_keys: Vec<UpdateKey>,
     /// Bounds and choices of the core, `limits: required` and the fleet among them.
     pub settings: Settings,
 }
@@ -167,6 +171,19 @@ impl Config {
             draft.set(key, &value).map_err(|e| ConfigError(format!("--{name} {e}")))?;
         }
         draft.finish()
+    }
+
+    /// The data directory and no more, however little sense the rest of the settings makes: versions of this program lie in it, and
+    /// one of them may understand what this one does not. `flag`: of `--data-dir`.
+    pub fn data_dir(file: Option<&Path>, flag: Option<String>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
+        let in_file = || {
+            let text = fs::read_to_string(file.unwrap_or(Path::new(DEFAULT_FILE))).ok()?;
+            let document: Value = serde_yaml::from_str(&text).ok()?;
+            document.get("data_dir")?.as_str().map(String::from)
+        };
+        let in_env = || env(&env_name("data_dir")).filter(|value| !value.is_empty());
+        let given = flag.or_else(in_env).or_else(in_file).and_then(|given| path(&Value::String(given)).ok());
+        given.unwrap_or_else(|| Host::of_this_process(&env).data_dir)
     }
 
     /// What holds where nothing is set.
@@ -373,6 +390,7 @@ impl Draft {
                 images: ImagesConfig::new(host.data_dir.join(PARTIAL_DIR)),
                 log_level: LogLevel::default(),
                 metrics_address: None,
+                update_keys: Vec::new(),
                 settings: Settings::default(),
             },
             broker: None,
@@ -399,6 +417,7 @@ impl Draft {
             "stop_pods" => c.stop_pods = flag(value)?,
             "log_level" => c.log_level = choice(value, &LEVELS)?,
             "metrics_address" => c.metrics_address = Some(loopback(value)?),
+            "update_keys" => c.update_keys = update_keys(value)?,
             "mqtt.client_id" => self.client_id = Some(text(value)?),
             "mqtt.username" => m.username = Some(text(value)?),
             "mqtt.password_file" => m.password_file = Some(path(value)?),

@@ -33,3 +33,7 @@ pub mod node;
 pub mod runtime;
 /// redb: one transaction a turn, the whole state back at boot. Does not know what a record means, nor what time it is.
 pub mod store;
+/// Addresses, HTTP with TLS, downloads that go on where they broke off. Knows neither registries nor versions.
+pub mod transport;
+/// Other versions of this program, tried in place of the installed one, and given up where they do not come up.
+pub mod update;

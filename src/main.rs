@@ -6,16 +6,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use pinnace::cli::NoDump;
 use pinnace::cli::args::{Cli, ConfigVerb, DebugVerb, DoctorArgs, InitArgs, NodeArgs, StoreVerb, Verb, Where};
 use pinnace::config::{Config, ConfigError, DEFAULT_FILE, Flags, keys};
 use pinnace::doctor::{self, Subject, System};
 use pinnace::init::{self, Wish};
 use pinnace::runtime::Spawner;
+use pinnace::update::{Here, Home, launch};
 use pinnace::{cli, node, store};
 
 fn main() -> ExitCode {
     // Before anything is allocated: each container's shim is a fork of this one, and carries along what it carries.
-    let spawner = std::env::args_os().nth(1).filter(|verb| verb == "node").map(|_| Spawner::fork());
+    let mut spawner = std::env::args_os().nth(1).filter(|verb| verb == "node").map(|_| Spawner::fork());
+    let here = spawner.is_some().then(|| choose_program(&mut spawner)).flatten();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
@@ -24,8 +27,10 @@ fn main() -> ExitCode {
         Verb::Node(_) if cli.socket.is_some() => {
             fail("--socket tells a verb where a node listens; the node makes its socket in --run-dir")
         }
-        Verb::Node(args) => run_node(args, spawner.unwrap_or_else(Spawner::fork)),
-        Verb::Store(StoreVerb::Dump(args)) => cli::dump(&cli).unwrap_or_else(|| dump_file(args.data_dir.clone())),
+        Verb::Node(args) => run_node(args, spawner.unwrap_or_else(Spawner::fork), here),
+        Verb::Store(StoreVerb::Dump(args)) => {
+            cli::dump(&cli).unwrap_or_else(|why| dump_file(args.data_dir.clone(), &why))
+        }
         Verb::Doctor(args) => examine(args),
         Verb::Debug(DebugVerb::Dump(args)) => report(&args.at),
         Verb::Init(args) => make_ready(args),
@@ -34,19 +39,50 @@ fn main() -> ExitCode {
     }
 }
 
-/// `store dump` while no daemon answers: the file itself.
-fn dump_file(dir: Option<PathBuf>) -> ExitCode {
+/// Whether this program runs the node or another version; then that one is executed, without the spawner of this one.
+/// None: nothing is run, only asked.
+fn choose_program(spawner: &mut Option<io::Result<Spawner>>) -> Option<(PathBuf, Here)> {
+    let arguments: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if arguments.iter().any(|word| ["--check-config", "--help", "-h"].contains(&word.as_str())) {
+        return None;
+    }
+    let file = value_of(&arguments, "--config").map(PathBuf::from);
+    let data = Config::data_dir(file.as_deref(), value_of(&arguments, "--data-dir"), env);
+    let here = launch::start(&data, || {
+        if let Some(Ok(spawner)) = spawner.take() {
+            spawner.end();
+        }
+    });
+    Some((data, here))
+}
+
+/// Of a flag, without knowing the others: a later release may have more of them.
+fn value_of(arguments: &[String], flag: &str) -> Option<String> {
+    let joined = |word: &String| word.strip_prefix(flag)?.strip_prefix('=').map(String::from);
+    let apart = || arguments.iter().position(|word| word == flag).and_then(|at| arguments.get(at + 1).cloned());
+    arguments.iter().find_map(joined).or_else(apart)
+}
+
+/// `store dump` while no daemon has the store: the file itself.
+fn dump_file(dir: Option<PathBuf>, no_node: &NoDump) -> ExitCode {
     let flags = Flags { data_dir: dir.map(|dir| dir.to_string_lossy().into_owned()), ..Flags::default() };
     let config = match Config::load(None, flags, env) {
         Ok(config) => config,
         Err(e) => return fail(&e.to_string()),
+    };
+    let no_node = match no_node {
+        NoDump::Nobody => "no node answers",
+        NoDump::Waits(text) => {
+            eprintln!("note: read from the file in {}: {text}", config.data_dir.display());
+            "the node has no store yet"
+        }
     };
     match store::dump(&config.data_dir, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.
         Err(store::DumpError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(why) => {
-            eprintln!("error: no node answers, and {why}");
+            eprintln!("error: {no_node}, and {why}");
             ExitCode::FAILURE
         }
     }
@@ -61,10 +97,10 @@ fn usage(e: &clap::Error) -> ExitCode {
     }
 }
 
-fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>) -> ExitCode {
+fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>, here: Option<(PathBuf, Here)>) -> ExitCode {
     let config = match load(args) {
         Ok(config) => config,
-        Err(e) => return fail(&e.to_string()),
+        Err(e) => return unusable(&e.to_string(), here.as_ref()),
     };
     if args.check_config {
         println!("the settings are in order: node {} in {}", config.name, config.data_dir.display());
@@ -75,10 +111,25 @@ fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>) -> ExitCode {
         Err(e) => return fail(&format!("cannot fork the process that starts containers: {e}")),
     };
     let again = args.clone();
-    match node::run(&config, spawner, Box::new(move || load(&again).map_err(|e| e.to_string()))) {
+    let here = here.map_or_else(|| launch::start(&config.data_dir, || ()), |(_, here)| here);
+    match node::run(&config, spawner, Box::new(move || load(&again).map_err(|e| e.to_string())), &here) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => fail(&why),
     }
+}
+
+/// A version on trial that does not understand the settings gives way to the one that did.
+fn unusable(why: &str, here: Option<&(PathBuf, Here)>) -> ExitCode {
+    let failed = fail(why);
+    if let Some((data, here)) = here.filter(|(data, here)| launch::give_up(&Home::of(data), here, why)) {
+        return fail(&format!(
+            "{}: {}; see {}",
+            here.installed.display(),
+            launch::leave(&here.installed),
+            data.display()
+        ));
+    }
+    failed
 }
 
 fn load(args: &NodeArgs) -> Result<Config, ConfigError> {

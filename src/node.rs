@@ -2,6 +2,7 @@
 //! decides nothing: what is decided is decided in `core`.
 
 mod crashes;
+mod hold;
 mod images;
 mod inbox;
 mod logging;
@@ -12,6 +13,8 @@ mod port;
 mod reload;
 mod start;
 mod trace;
+mod update;
+mod wear;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,11 +29,14 @@ use crate::core::{status, step};
 use crate::link::{Before, LinkHandle, Up};
 use crate::model::{AskId, Effect, LinkSeen, Now, Observed, Plan, Publication, Seen, State};
 use crate::runtime::Runtime;
+use crate::runtime::probe::clock_is_synchronised;
 use crate::store::Store;
 use images::Images;
 use inbox::{Inbox, Item};
 use metrics::Counters;
 use trace::Trace;
+use update::{Updates, Watch};
+use wear::Wear;
 
 pub use reload::Reread;
 pub use start::run;
@@ -54,12 +60,19 @@ struct Daemon {
     alarm: Alarm,
     inbox: Inbox,
     counters: Rc<Counters>,
+    wear: Rc<Wear>,
     /// Who waits for an answer.
     callers: BTreeMap<AskId, oneshot::Sender<Answer>>,
     asks: u64,
     /// What the core knows of the disk.
     told_shortage: Option<String>,
+    told_synchronised: Option<bool>,
     stop: Stop,
+    updates: Updates,
+    /// This daemon is on trial.
+    watch: Option<Watch>,
+    /// Another version takes over when the loop has ended.
+    gives_way: bool,
 }
 
 /// What SIGTERM means, and how far a stop has come.
@@ -83,20 +96,25 @@ impl Daemon {
     /// more. Pods do not notice; the next start goes on from what is on disk.
     async fn run(&mut self, first: Seen) -> Result<(), String> {
         self.turn(vec![first])?;
+        self.tell_of_last_update()?;
+        self.sweep_versions();
         notify::ready();
         self.inbox.alive_every(notify::alive_every());
         while self.stop != Stop::Now {
             let items = tokio::select! {
                 items = self.inbox.next(&self.alarm) => items,
                 why = self.runtime.failed() => return Err(why.to_string()),
+                () = update::due(&mut self.watch) => Vec::new(),
             };
             let is_alive_due = items.iter().any(|item| matches!(item, Item::AliveDue));
             let mut seen: Vec<Seen> = items.into_iter().filter_map(|item| self.open(item)).collect();
             seen.extend(self.disk_news());
+            seen.extend(self.clock_news());
             self.turn(seen)?;
             if std::mem::take(&mut self.reload_wanted) {
                 self.reload().await?;
             }
+            self.look_at_trial()?;
             self.report();
             // Only a whole turn, with its step and its commit, proves that the loop goes round.
             if is_alive_due {
@@ -120,6 +138,13 @@ impl Daemon {
         Some(Seen::Disk { pressure })
     }
 
+    /// Whether the clock is kept right now, where that has changed. Asked at each turn: the kernel tells nobody of it, and it is
+    /// worth no wake-up. Who sets the clock by a step causes a turn.
+    fn clock_news(&mut self) -> Option<Seen> {
+        let is = clock_is_synchronised();
+        (std::mem::replace(&mut self.told_synchronised, is) != is).then_some(Seen::ClockSynchronised(is))
+    }
+
     /// What an item of the inbox means to the core; nothing where it is for the loop alone.
     fn open(&mut self, item: Item) -> Option<Seen> {
         match item {
@@ -136,6 +161,7 @@ impl Daemon {
                 self.callers.insert(id, caller);
                 Some(Seen::Asked { id, ask, dry_run })
             }
+            Item::Update(request) => self.asked_to_change(request),
             Item::Signal => {
                 self.stop = match self.stop {
                     Stop::LeavesPods | Stop::Ending | Stop::Now => Stop::Now,
@@ -222,10 +248,13 @@ impl Daemon {
         if self.link.is_none() || !self.inbox.take_report() {
             return;
         }
-        let (node, objects) = {
+        let (node, mut objects) = {
             let state = self.state.borrow();
             (status::node_document(&state), status::state_document(&state))
         };
+        if let Some(flash) = self.wear.told(self.now().uptime) {
+            objects["flash"] = flash;
+        }
         self.tell(Up::Node(node));
         self.tell(Up::State(objects));
     }
@@ -240,6 +269,7 @@ fn api_handle(daemon: &Daemon, logs: Rc<dyn api::LogReader>) -> api::Handle {
         feed: daemon.feed.clone(),
         logs,
         images: Rc::new(daemon.images.clone()),
+        updates: Rc::new(daemon.updates.clone()),
         clock: Rc::new(move || clock.now(floor.borrow().node().and_then(|node| node.status.time_floor))),
         metrics: metrics_text(daemon),
         usage: Rc::new(daemon.runtime.usage()),
@@ -249,6 +279,6 @@ fn api_handle(daemon: &Daemon, logs: Rc<dyn api::LogReader>) -> api::Handle {
 
 fn metrics_text(daemon: &Daemon) -> Rc<dyn Fn() -> String> {
     let (state, counters, clock) = (daemon.state.clone(), daemon.counters.clone(), daemon.clock.clone());
-    let begun = clock.now(None).uptime;
-    Rc::new(move || metrics::text(&state.borrow(), &counters, clock.now(None).uptime.saturating_sub(begun)))
+    let wear = daemon.wear.clone();
+    Rc::new(move || metrics::text(&state.borrow(), &counters, &wear, clock.now(None).uptime))
 }

@@ -13,9 +13,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use pinnace::api::{self, Answer, Asked, Feed, Handle, ImageKeeper, ImageNews, LogReader};
+use pinnace::api::{self, Answer, Asked, Feed, Handle, ImageKeeper, ImageNews, LogReader, UpdateKeeper, UpdateNews};
 use pinnace::model::image::{Disk, ImageSpec, ImportWish, Layer, Pull, object_name};
 use pinnace::model::pod::ContainerState;
+use pinnace::model::update::{Program, UpdateStatus, UpdateWish, Which};
 use pinnace::model::usage::{Sample, Usage};
 use pinnace::model::{
     Ask, BootId, Deleting, Failure, Image, Key, Kind, LogQuery, Meta, Node, NodeSpec, Now, Propagation, Reason, Record,
@@ -108,6 +109,38 @@ impl ImageKeeper for Keeper {
     }
 }
 
+fn program(version: &str) -> Program {
+    Program { which: Which::Installed, version: version.into() }
+}
+
+/// Tries whatever it is sent; has another one under way when it is to go back.
+impl UpdateKeeper for Keeper {
+    fn status(&self) -> Result<UpdateStatus, Failure> {
+        Ok(UpdateStatus { running: program("0.1.0"), versions: None })
+    }
+
+    fn update(&self, wish: UpdateWish, mut body: mpsc::Receiver<io::Result<Bytes>>) -> mpsc::Receiver<UpdateNews> {
+        let (out, receiver) = mpsc::channel(8);
+        tokio::task::spawn_local(async move {
+            let mut done = 0;
+            while let Some(piece) = body.recv().await {
+                done += piece.unwrap().len() as u64;
+            }
+            let sha256 = format!("{:?} {done} {}", wish.url, wish.within.as_secs());
+            out.send(UpdateNews::At { what: "copying".into(), done, total: wish.size }).await.ok();
+            out.send(UpdateNews::Checked { program: program("0.2.0"), sha256, signed_by: None }).await.ok();
+            out.send(UpdateNews::Switching { from: program("0.1.0"), to: program("0.2.0") }).await.ok();
+        });
+        receiver
+    }
+
+    fn undo(&self, _: Duration) -> mpsc::Receiver<UpdateNews> {
+        let (out, receiver) = mpsc::channel(1);
+        out.try_send(UpdateNews::Failed(Failure::new(Reason::Conflict, "another update is under way"))).ok();
+        receiver
+    }
+}
+
 fn now() -> Now {
     let (wall, uptime) = (Timestamp::from_secs(1_767_225_600), Duration::from_secs(600));
     Now { wall, wall_trusted: true, uptime, boot: BootId::new("boot-1") }
@@ -153,6 +186,7 @@ fn run(test: impl AsyncFnOnce(World)) {
             feed: world.feed.clone(),
             logs: Rc::new(Logs),
             images: Rc::new(Keeper),
+            updates: Rc::new(Keeper),
             clock: Rc::new(now),
             metrics: Rc::new(|| "pinnace_pods 0\n".to_string()),
             usage: Rc::new({
@@ -855,6 +889,30 @@ fn an_archive_becomes_an_image_and_an_archive_again() {
         let image = format!("{PINNACE}/images/{}", object_name("acme/tool"));
         assert_eq!(world.read(&image).await.1["spec"]["reference"], "acme/tool");
         assert_eq!(world.text(&format!("{image}/export")).await, (200, "archive of acme/tool".to_string()));
+    });
+}
+
+#[test]
+fn a_version_is_brought_and_the_answer_tells_how_it_goes() {
+    run(async |world| {
+        let status = world.read(&format!("{PINNACE}/update")).await.1;
+        assert_eq!(status, json!({"running": {"which": "installed", "version": "0.1.0"}}));
+        let told = lines(&world, &format!("{PINNACE}/update?size=10&within_s=9"), "0123456789").await;
+        assert_eq!(told[0], json!({"progress": {"what": "copying", "done": 10, "total": 10}}));
+        assert_eq!(told[1]["checked"]["sha256"], "None 10 9", "{told:?}");
+        assert_eq!(told[2]["switching"]["to"]["version"], "0.2.0");
+        let told = lines(&world, &format!("{PINNACE}/update?from=http%3A%2F%2Fa%2Fb"), "").await;
+        assert_eq!(told[1]["checked"]["sha256"], "Some(\"http://a/b\") 0 300", "{told:?}");
+        let told = lines(&world, &format!("{PINNACE}/update/undo"), "").await;
+        assert_eq!((told[0]["status"]["code"].as_u64(), told.len()), (Some(409), 1));
+        for (method, path, code) in [
+            ("POST", "update?sha256=x", 400),
+            ("POST", "update/undo?within_s=0", 400),
+            ("GET", "update/undo", 405),
+            ("PUT", "update", 405),
+        ] {
+            assert_eq!(world.call(method, &format!("{PINNACE}/{path}"), &[], "").await.0, code, "{method} {path}");
+        }
     });
 }
 

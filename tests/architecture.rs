@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module of `src/` may import of this crate, itself apart.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("manifest", &["model"]),
     ("core", &["model"]),
     ("store", &["model"]),
     ("runtime", &["model"]),
-    ("image", &["model"]),
+    ("transport", &["model"]),
+    ("image", &["model", "transport"]),
+    ("update", &["model", "transport"]),
     ("clock", &["model"]),
     ("config", &["model"]),
     ("link", &["model", "manifest"]),
@@ -21,7 +23,8 @@ const TABLE: [(&str, &[&str]); 13] = [
     ("doctor", &["model", "config", "clock", "runtime", "link", "store"]),
 ];
 /// The loop joins all of them but the command line.
-const NODE: [&str; 10] = ["model", "manifest", "core", "store", "runtime", "image", "clock", "config", "link", "api"];
+const NODE: [&str; 11] =
+    ["model", "manifest", "core", "store", "runtime", "image", "update", "clock", "config", "link", "api"];
 
 fn sources() -> Vec<(String, PathBuf)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

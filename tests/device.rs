@@ -2,6 +2,8 @@
 
 #[path = "device/broker.rs"]
 mod broker;
+#[path = "device/clocks.rs"]
+mod clocks;
 #[path = "device/crash.rs"]
 mod crash;
 #[path = "device/daemon.rs"]
@@ -29,6 +31,8 @@ mod pods;
 mod registry;
 #[path = "device/store.rs"]
 mod store;
+#[path = "device/update.rs"]
+mod update;
 #[path = "device/volumes.rs"]
 mod volumes;
 

@@ -63,7 +63,7 @@ const POINT_SEEDS: Range<u64> = 1..2;
 const STRIDE: usize = 23;
 const PAIR_STRIDE: usize = 997;
 /// A planted bug that no life up to here notices is not noticed.
-const BUG_SEEDS: Range<u64> = 0..12;
+const BUG_SEEDS: Range<u64> = 0..40;
 
 /// One life of a device from a seed, faults first, then peace.
 fn live(seed: u64, bug: Option<Bug>, log: bool) -> World {
@@ -161,9 +161,8 @@ fn in_threads<T: Sync>(all: Vec<T>, live: impl Fn(&T) -> World + Sync, again: im
     let of_thread = |n: usize| {
         let mut sum = Sum::default();
         for one in all.iter().skip(n).step_by(threads) {
-            let world = catch_unwind(AssertUnwindSafe(|| live(one))).unwrap_or_else(|_| {
-                panic!("a life failed; replay it: {} cargo test --test sim replay -- --nocapture", again(one))
-            });
+            let world = catch_unwind(AssertUnwindSafe(|| live(one)))
+                .unwrap_or_else(|_| panic!("{}", how_to_replay(&again(one))));
             sum.lives += 1;
             sum.struck += usize::from(world.crashes > 0);
             sum.crashes += world.crashes;
@@ -184,6 +183,10 @@ fn in_threads<T: Sync>(all: Vec<T>, live: impl Fn(&T) -> World + Sync, again: im
             all
         })
     })
+}
+
+fn how_to_replay(which: &str) -> String {
+    format!("a life failed; replay it: {which} cargo test --test sim replay -- --nocapture")
 }
 
 fn range_of(name: &str) -> Option<Range<u64>> {

@@ -74,7 +74,7 @@ fn show() -> Result<(), String> {
 /// that do the same.
 fn bring_images(node: &Node, examples: &Path, work: &Path) -> Result<(), String> {
     let scripts = examples.join("images");
-    let archives = match build_images(&scripts, work) {
+    let archives = match build_images(node, &scripts, work) {
         Ok(archives) => archives,
         Err(why) => {
             let seconds = format!("BATCH_SECONDS={BATCH_SECONDS}");
@@ -101,7 +101,10 @@ fn bring_images(node: &Node, examples: &Path, work: &Path) -> Result<(), String>
 
 /// # Errors
 /// Why this host cannot make or run images.
-fn build_images(scripts: &Path, work: &Path) -> Result<Vec<PathBuf>, String> {
+fn build_images(node: &Node, scripts: &Path, work: &Path) -> Result<Vec<PathBuf>, String> {
+    if !node.is_native() {
+        return Err("the node runs in an emulator, which makes no namespaces".to_string());
+    }
     let can = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
     if !can.is_ok_and(|ended| ended.status.success()) {
         return Err("an image needs root and the right to make namespaces".to_string());

@@ -1,6 +1,7 @@
 //! A real `pinnace node` process, and the same binary as its operator's command line.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,8 +9,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// Names a binary to show instead of the one that is built here: one for another device, in an emulator.
+const ANOTHER: &str = "PINNACE_QUICKSTART_BINARY";
+
 /// Builds the binary in the profile that this example was built in, and tells where it is.
 pub fn build() -> Result<PathBuf, String> {
+    if let Some(binary) = std::env::var_os(ANOTHER) {
+        return Ok(binary.into());
+    }
     let this = std::env::current_exe().map_err(|e| format!("cannot tell where this program is: {e}"))?;
     let profile_dir = this.ancestors().nth(2).ok_or("this program is not below a target directory")?;
     let binary = profile_dir.join("pinnace");
@@ -28,6 +35,18 @@ pub fn build() -> Result<PathBuf, String> {
     }
     let built = build.status().map_err(|e| format!("cannot run cargo: {e}"))?;
     if built.success() { Ok(binary) } else { Err("cargo build failed; its words are above".into()) }
+}
+
+/// Whether a binary is for the processor that this example is for: width and machine in the heads of both.
+fn is_native(binary: &Path) -> bool {
+    let head = |path: &Path| {
+        let mut bytes = [0; 20];
+        File::open(path)
+            .and_then(|mut file| file.read_exact(&mut bytes))
+            .map(|()| (bytes[4], bytes[18], bytes[19]))
+            .ok()
+    };
+    std::env::current_exe().is_ok_and(|this| head(&this) == head(binary))
 }
 
 pub struct Node {
@@ -68,7 +87,7 @@ impl Node {
     }
 
     fn wait_until_it_answers(&mut self) -> Result<(), String> {
-        for _ in 0..200 {
+        for _ in 0..600 {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Err(format!(
                     "the node ended ({status}): {}",
@@ -81,6 +100,10 @@ impl Node {
             std::thread::sleep(Duration::from_millis(50));
         }
         Err("the node does not answer".into())
+    }
+
+    pub fn is_native(&self) -> bool {
+        is_native(&self.binary)
     }
 
     /// Runs `pinnace ARGS` against this node and gives back what it printed.

@@ -12,7 +12,7 @@ use tokio::sync::watch::Receiver;
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::route::{self, Part, Route, Target};
-use super::{Handle, discovery, images, logs, read, scale, usage, write};
+use super::{Handle, discovery, images, logs, read, scale, update, usage, write};
 use crate::manifest::{self, Strictness};
 use crate::model::{Failure, Reason};
 
@@ -49,7 +49,12 @@ async fn dispatch(handle: &Handle, route: Route, call: Call) -> Result<Reply, Fa
         Route::Import if call.method == Method::POST => return images::import(handle, call),
         Route::Pull if call.method == Method::POST => return images::pull(handle, call).await,
         Route::Prune if call.method == Method::POST => return images::prune(handle, &call.query).await,
-        Route::Drain | Route::Import | Route::Pull | Route::Prune => return Err(wrong_method()),
+        Route::Update if call.method == Method::GET => return update::status(handle),
+        Route::Update if call.method == Method::POST => return update::bring(handle, call),
+        Route::Undo if call.method == Method::POST => return update::undo(handle, &call.query),
+        Route::Drain | Route::Import | Route::Pull | Route::Prune | Route::Update | Route::Undo => {
+            return Err(wrong_method());
+        }
         Route::Usage(of) if call.method == Method::GET => return usage::answer(handle, of, &call).await,
         Route::Usage(_) => return Err(wrong_method()),
         page => {
@@ -135,6 +140,8 @@ fn read_page(handle: &Handle, page: Route, call: &Call) -> Result<Reply, Failure
         | Route::Import
         | Route::Pull
         | Route::Prune
+        | Route::Update
+        | Route::Undo
         | Route::NoResource => Err(no_resource()),
         Route::NoPage => Err(Failure::new(Reason::NotFound, "404 page not found")),
     }

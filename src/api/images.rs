@@ -24,10 +24,10 @@ use crate::manifest::view;
 use crate::model::image::{ImportWish, Pull};
 use crate::model::{Ask, Failure, Kind, Reason};
 
-const LINES: &str = "application/x-ndjson";
+pub const LINES: &str = "application/x-ndjson";
 const TAR: &str = "application/x-tar";
 /// Pieces of an archive that wait for the one who reads it.
-const BODY_PIECES_MAX: usize = 4;
+pub const BODY_PIECES_MAX: usize = 4;
 /// Progress is passed on no more often than this.
 const PROGRESS_STEP: Duration = Duration::from_millis(100);
 
@@ -90,7 +90,7 @@ fn words(query: &Query, name: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// The client's archive to the one who reads it. Who hangs up in the middle has sent no archive.
-async fn send_on(mut body: hyper::body::Incoming, to: mpsc::Sender<io::Result<Bytes>>) {
+pub async fn send_on(mut body: hyper::body::Incoming, to: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(frame) = body.frame().await {
         let piece = match frame.map(|frame| frame.into_data()) {
             Ok(Ok(data)) => Ok(data),
@@ -137,18 +137,18 @@ fn tell(handle: &Handle, mut news: mpsc::Receiver<ImageNews>) -> Reply {
     reply::pieces(LINES, receiver)
 }
 
-fn line_of(value: &Value) -> Bytes {
+pub fn line_of(value: &Value) -> Bytes {
     format!("{value}\n").into()
 }
 
 /// Lets the first and the last word of each subject through, and between them one now and then.
 #[derive(Default)]
-struct Pace {
+pub struct Pace {
     last: Option<(String, Instant)>,
 }
 
 impl Pace {
-    fn lets(&mut self, what: &str, is_last: bool) -> bool {
+    pub fn lets(&mut self, what: &str, is_last: bool) -> bool {
         let is_news = self.last.as_ref().is_none_or(|(of, at)| of != what || at.elapsed() >= PROGRESS_STEP);
         if is_news || is_last {
             self.last = Some((what.to_string(), Instant::now()));

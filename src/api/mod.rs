@@ -8,11 +8,13 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::image::{Disk, ImageSpec, ImportWish, Pull};
+use crate::model::update::{Program, UpdateStatus, UpdateWish};
 use crate::model::usage::Usage;
 use crate::model::{Ask, Failure, LogQuery, Now, Reason, Record, State};
 
@@ -32,12 +34,13 @@ mod selector;
 mod serve;
 mod show;
 mod table;
+mod update;
 mod usage;
 mod watch;
 mod write;
 
 pub use feed::{CHANGES_MAX, Feed};
-pub use serve::{bind, serve};
+pub use serve::{bind, refuse_all, serve};
 
 /// The loop's reply to an `Ask`: the object as it is now (as it was, when it is gone), and what was taken with a reservation.
 pub type Answer = (Result<Arc<Record>, Failure>, Vec<String>);
@@ -57,6 +60,7 @@ pub struct Handle {
     pub feed: Rc<Feed>,
     pub logs: Rc<dyn LogReader>,
     pub images: Rc<dyn ImageKeeper>,
+    pub updates: Rc<dyn UpdateKeeper>,
     pub clock: Rc<dyn Fn() -> Now>,
     /// The text of `/metrics`, in Prometheus' form.
     pub metrics: Rc<dyn Fn() -> String>,
@@ -94,6 +98,41 @@ pub enum ImageNews {
         image: Box<ImageSpec>,
         disk: Disk,
         pin: Box<dyn Any + Send>,
+    },
+    Failed(Failure),
+}
+
+/// Brings other versions of this program and has them tried. A receiver that is dropped ends the bringing, not a trial.
+pub trait UpdateKeeper {
+    /// # Errors
+    /// What is known on the disk cannot be read.
+    fn status(&self) -> Result<UpdateStatus, Failure>;
+    /// `body`: the program, where the wish names no address.
+    fn update(&self, wish: UpdateWish, body: mpsc::Receiver<io::Result<Bytes>>) -> mpsc::Receiver<UpdateNews>;
+    /// Goes back to what was in force before, or gives up what is on trial.
+    fn undo(&self, within: Duration) -> mpsc::Receiver<UpdateNews>;
+}
+
+/// How an update goes, up to where the daemon gives way.
+pub enum UpdateNews {
+    /// As `ImageNews::At`.
+    At {
+        what: String,
+        done: u64,
+        total: Option<u64>,
+    },
+    /// It may be tried. The hash is of what was given, which may be an archive.
+    Checked {
+        program: Program,
+        sha256: String,
+        signed_by: Option<String>,
+    },
+    /// That very program is in force.
+    Same(Program),
+    /// The trial is on the disk; the daemon ends now, and `to` takes over.
+    Switching {
+        from: Program,
+        to: Program,
     },
     Failed(Failure),
 }

@@ -31,6 +31,10 @@ pub enum Route {
     Pull,
     /// `POST /apis/pinnace.dev/v1/prune`.
     Prune,
+    /// `GET` and `POST /apis/pinnace.dev/v1/update`: versions of this program.
+    Update,
+    /// `POST /apis/pinnace.dev/v1/update/undo`.
+    Undo,
     /// `GET /apis/pinnace.dev/v1/dump`.
     Dump,
     /// `GET /apis/pinnace.dev/v1/trace`.
@@ -91,6 +95,8 @@ pub fn parse(path: &str) -> Route {
         ["apis", "pinnace.dev", "v1", "import"] => Route::Import,
         ["apis", "pinnace.dev", "v1", "pull"] => Route::Pull,
         ["apis", "pinnace.dev", "v1", "prune"] => Route::Prune,
+        ["apis", "pinnace.dev", "v1", "update"] => Route::Update,
+        ["apis", "pinnace.dev", "v1", "update", "undo"] => Route::Undo,
         ["apis", "pinnace.dev", "v1", "dump"] => Route::Dump,
         ["apis", "pinnace.dev", "v1", "trace"] => Route::Trace,
         ["apis", usage::GROUP, usage::VERSION, rest @ ..] => used(rest),

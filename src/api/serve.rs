@@ -35,7 +35,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where the process has no file descriptor left, accepting is tried again after this time.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Makes the socket, mode 0660. One that a dead daemon left is removed.
+/// Whose members may use a node of root, as far as the host has such a group; packages make it.
+const GROUP: &str = "pinnace";
+
+/// Makes the socket, mode 0660, for the group `pinnace` where the host has one and the daemon may give it away. One that a
+/// dead daemon left is removed.
 ///
 /// # Errors
 /// `AddrInUse` when a daemon listens on it; whatever the file system refuses.
@@ -50,7 +54,20 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    give_to_group(path);
     Ok(listener)
+}
+
+/// Nothing is lost where this fails: the socket stays with root, or with the user whose node it is.
+fn give_to_group(path: &Path) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP)
+        && let Err(e) = std::os::unix::fs::chown(path, None, Some(group.gid.as_raw()))
+    {
+        tracing::warn!("cannot give {} to the group {GROUP}: {e}; only root can use it", path.display());
+    }
 }
 
 /// Serves until `stop` turns true (or its sender is gone); then streams end, and what is being answered is finished.
@@ -63,7 +80,7 @@ pub async fn serve(listener: UnixListener, handle: Handle, stop: watch::Receiver
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => match connections.len() {
                     0..CONNECTIONS_MAX => drop(connections.spawn_local(connection(stream, handle.clone(), stop.clone()))),
-                    CONNECTIONS_MAX..ACCEPTED_MAX => drop(connections.spawn_local(refuse(stream))),
+                    CONNECTIONS_MAX..ACCEPTED_MAX => drop(connections.spawn_local(refuse(stream, too_many()))),
                     _ => drop(stream),
                 },
                 Err(e) => {
@@ -79,6 +96,26 @@ pub async fn serve(listener: UnixListener, handle: Handle, stop: watch::Receiver
     let all_done = async { while connections.join_next().await.is_some() {} };
     // What is still open then is cut when the set is dropped.
     let _ = tokio::time::timeout(STOP_TIMEOUT, all_done).await;
+}
+
+/// Answers every request with this failure for as long as it is polled. Must run inside a `LocalSet`.
+pub async fn refuse_all(listener: &UnixListener, why: &Failure) -> Infallible {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < ACCEPTED_MAX => {
+                    drop(connections.spawn_local(refuse(stream, why.clone())));
+                }
+                Ok((stream, _)) => drop(stream),
+                Err(e) => {
+                    tracing::warn!("cannot accept a connection to the API: {e}");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
 }
 
 async fn connection(stream: UnixStream, handle: Handle, mut stop: watch::Receiver<bool>) {
@@ -101,14 +138,16 @@ async fn connection(stream: UnixStream, handle: Handle, mut stop: watch::Receive
 }
 
 /// Hears one request out, so that its client reads the answer and not a broken pipe, and says why it is not served.
-async fn refuse(stream: UnixStream) {
-    let service = service_fn(|_| async {
-        let why = format!("the node serves {CONNECTIONS_MAX} connections at once; close one and try again");
-        Ok::<_, Infallible>(reply::failure(&Failure::new(Reason::TooManyRequests, why)))
-    });
+async fn refuse(stream: UnixStream, why: Failure) {
+    let service = service_fn(|_| async { Ok::<_, Infallible>(reply::failure(&why)) });
     let refusing = builder().keep_alive(false).serve_connection(TokioIo::new(stream), service);
     // Who does not even ask in this time is not answered.
     let _ = tokio::time::timeout(REFUSE_TIMEOUT, refusing).await;
+}
+
+fn too_many() -> Failure {
+    let why = format!("the node serves {CONNECTIONS_MAX} connections at once; close one and try again");
+    Failure::new(Reason::TooManyRequests, why)
 }
 
 fn builder() -> http1::Builder {

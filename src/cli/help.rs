@@ -15,6 +15,7 @@ Node:
   store         Print the node's database
   init          Make a settings file, a key and a certificate request
   config        Print what the settings file may have
+  update        Try another version of pinnace, and go back if it does not hold
   doctor        Examine this device and its way to the broker
   debug         Look into the node for a report of a bug
 
@@ -181,6 +182,17 @@ The exit code is 1 when something fails. Run it as the node's user: sudo for a n
 Examples:
   sudo pinnace doctor
   sudo pinnace doctor --json";
+
+pub const UPDATE: &str = "\
+Pods go on all the while. A version that does not come up, cannot open the store, or has no
+session with the broker where there was one before gives way to the one before, by itself.
+The exit code is 1 when it did. See docs/upgrading.md.
+
+Examples:
+  pinnace update --from ./pinnace
+  pinnace update --from https://releases.example.com/pinnace.tar.gz --sha256 4f1a…
+  pinnace update
+  pinnace update --undo";
 
 pub const INIT: &str = "\
 Asks for what is not given when it runs at a terminal. A key that is there is kept.

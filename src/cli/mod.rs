@@ -38,6 +38,7 @@ mod table;
 mod target;
 mod term;
 mod top;
+mod update;
 mod wait;
 mod watch;
 
@@ -49,7 +50,7 @@ pub use client::default_socket;
 use fail::Fail;
 use term::Out;
 
-use crate::model::Timestamp;
+use crate::model::{Reason, Timestamp};
 
 /// What every verb works with: the node, the output, and whether something went wrong on the way.
 struct Session {
@@ -106,17 +107,30 @@ pub fn run(cli: &Cli) -> ExitCode {
     if session.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// `store dump` through the daemon; none when no daemon answers, so that the caller may read the file itself.
-pub fn dump(cli: &Cli) -> Option<ExitCode> {
-    let runtime = runtime()?;
+/// Why no daemon prints its store, so that the caller may read the file itself.
+#[derive(Debug)]
+pub enum NoDump {
+    /// Nobody answers.
+    Nobody,
+    /// The daemon has not got its store either: it waits for its disk. The text is its own.
+    Waits(String),
+}
+
+/// `store dump` through the daemon.
+///
+/// # Errors
+/// There is none, or it has no store yet.
+pub fn dump(cli: &Cli) -> Result<ExitCode, NoDump> {
+    let Some(runtime) = runtime() else { return Ok(ExitCode::FAILURE) };
     let mut session = Session::new(cli);
     match runtime.block_on(misc::dump(&mut session)) {
-        Err(Fail::Unreachable { .. }) => None,
+        Err(Fail::Unreachable { .. }) => Err(NoDump::Nobody),
+        Err(Fail::Refused(no)) if no.reason == Reason::ServiceUnavailable.as_str() => Err(NoDump::Waits(no.message)),
         Err(fail) => {
             session.report(&fail);
-            Some(ExitCode::FAILURE)
+            Ok(ExitCode::FAILURE)
         }
-        Ok(()) => Some(ExitCode::SUCCESS),
+        Ok(()) => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -137,6 +151,7 @@ async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
             Err(Fail::other("this verb asks no node: main runs it"))
         }
         Verb::Debug(DebugVerb::Trace) => misc::trace(s).await,
+        Verb::Update(args) => update::run(args, s).await,
         Verb::Explain(args) => explain::run(args, s),
         Verb::Top(Top::Pods(args)) => top::pods(args, s).await,
         Verb::Top(Top::Node(args)) => top::node(args, s).await,

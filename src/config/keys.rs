@@ -42,6 +42,8 @@ pub enum Shape {
     Number(u64, u64),
     Choice(&'static [&'static str]),
     Flag,
+    /// Public keys, a line each.
+    Keys,
     /// What is particular about each registry, by its host; as JSON in the environment.
     Registries,
 }
@@ -61,7 +63,7 @@ impl Key {
 }
 
 use self::Default::{Is, Words as Says};
-use Shape::{Address, Broker, Choice, Flag, Labels, Number, Path, Registries, Text, Word, Words};
+use Shape::{Address, Broker, Choice, Flag, Keys, Labels, Number, Path, Registries, Text, Word, Words};
 
 /// In the order of the page.
 pub const TABLE: &[Key] = &[
@@ -120,6 +122,12 @@ pub const TABLE: &[Key] = &[
         "Loopback address and port that serve `/metrics` over HTTP to everybody on this machine; `127.0.0.1:9464`. Other addresses are refused.",
     )
     .fixed(),
+    key(
+        "update_keys",
+        Keys,
+        Says("none"),
+        "Public keys, lines as `ssh-ed25519 AAAA… COMMENT`, one of which must have signed what `pinnace update` brings. Without any no signature is asked for.",
+    ),
     key("mqtt.client_id", Text, Says("the node's name"), "Client id; unique on the broker."),
     key("mqtt.username", Text, Says("none"), "User name."),
     key("mqtt.password_file", Path, Says("none"), "File whose first line is the password. Read at each connection."),
@@ -266,6 +274,11 @@ impl Key {
             Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
             Choice(choices) => json!({ "type": "string", "enum": choices }),
             Flag => json!({ "type": "boolean" }),
+            Keys => json!({
+                "type": ["array", "string"],
+                "items": { "type": "string", "pattern": "^ssh-ed25519 " },
+                "maxItems": 100,
+            }),
             Registries => json!({
                 "type": ["object", "string"],
                 "additionalProperties": registry(),

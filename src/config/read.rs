@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde_json::Value;
 
 use crate::model::Labels;
+use crate::model::update::UpdateKey;
 
 /// Of a name that becomes a level of a topic.
 pub(super) const WORD_MAX: usize = 63;
@@ -56,6 +57,21 @@ pub(super) fn words(value: &Value) -> Result<Vec<String>, String> {
     words.sort();
     words.dedup();
     Ok(words)
+}
+
+/// A list of keys as `ssh-keygen` writes them, or text with one on each line or commas between.
+pub(super) fn update_keys(value: &Value) -> Result<Vec<UpdateKey>, String> {
+    let lines: Vec<String> = match value {
+        Value::Array(items) => items.iter().map(text).collect::<Result<_, _>>()?,
+        Value::String(text) => {
+            text.split(['\n', ',']).map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect()
+        }
+        other => return Err(format!("must be a list, is {other}")),
+    };
+    if lines.len() > LIST_MAX {
+        return Err(format!("has {} items, at most {LIST_MAX} are possible", lines.len()));
+    }
+    lines.iter().map(|line| UpdateKey::parse(line)).collect()
 }
 
 /// A mapping, or `k=v,k=v`. Keys and values as Kubernetes wants labels.

@@ -44,6 +44,8 @@ cgroup_root: /sys/fs/cgroup/p
 stop_pods: yes
 log_level: debug
 metrics_address: '[::1]:9464'
+update_keys:
+- ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g release key
 mqtt:
   client_id: c
   username: u
@@ -89,6 +91,7 @@ images:
     assert_eq!(config.labels, labels.map(|(k, v)| (k.to_string(), v.to_string())).into());
     assert_eq!(config.groups, ["a", "b"]);
     assert_eq!(config.socket(), Path::new("/run/p/pinnace.sock"));
+    assert_eq!((config.update_keys.len(), config.update_keys[0].comment.as_str()), (1, "release key"));
     let mqtt = config.mqtt.unwrap();
     assert_eq!(mqtt.broker.to_string(), "mqtts://broker.example.com:8883");
     assert_eq!((mqtt.client_id.as_str(), mqtt.keep_alive_s, mqtt.protocol), ("c", 300, Protocol::V3));
@@ -134,6 +137,9 @@ fn every_key_can_be_given_by_the_environment_as_text() {
             "mqtt.protocol" => "v5",
             "log_level" => "warn",
             "metrics_address" => "127.0.0.1:0",
+            "update_keys" => {
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g a, ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g b"
+            }
             _ if key.ends_with("_s") || key.ends_with("_max") => "4096",
             _ => "word",
         };
@@ -269,6 +275,27 @@ fn set(key: &str, value: Value) -> Result<Config, String> {
     draft.finish().map_err(|e| e.to_string())
 }
 
+/// Another version's settings may be past understanding; its data directory must be found all the same.
+#[test]
+fn the_data_directory_is_found_in_settings_that_make_no_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yaml");
+    let found = |text: &str, flag: Option<&str>, env: Option<&str>| {
+        std::fs::write(&file, text).unwrap();
+        let env = |name: &str| (name == "PINNACE_DATA_DIR").then(|| env.map(String::from)).flatten();
+        Config::data_dir(Some(&file), flag.map(String::from), env)
+    };
+    let later = "later: {x: [1]}\ndata_dir: /file\nname: 5\n";
+    assert_eq!(found(later, None, None), Path::new("/file"));
+    assert_eq!(found(later, None, Some("/env")), Path::new("/env"));
+    assert_eq!(found(later, None, Some("")), Path::new("/file"));
+    assert_eq!(found(later, Some("/flag"), Some("/env")), Path::new("/flag"));
+    let default = load("", &[], Flags::default()).map(|_| Config::data_dir(None, None, |_| None)).unwrap();
+    for bad in ["a: [", "- a\n", "", "data_dir: [1]\n"] {
+        assert_eq!(found(bad, None, None), default, "{bad:?}");
+    }
+}
+
 /// Whether the value fits its key, whatever the others are.
 fn fits_alone(key: &str, value: Value) -> bool {
     Draft::new(&host()).set(key, &value).is_ok()
@@ -304,6 +331,18 @@ fn the_table_says_what_is_taken() {
             keys::Shape::Labels => assert!(set(key.name, serde_json::json!({"a": "b"})).is_ok(), "{}", key.name),
             keys::Shape::Broker => assert!(set(key.name, "http://x".into()).is_err(), "{}", key.name),
             keys::Shape::Address => assert!(set(key.name, "0.0.0.0:1".into()).is_err(), "{}", key.name),
+            keys::Shape::Keys => {
+                assert!(
+                    set(
+                        key.name,
+                        serde_json::json!([
+                            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g c d"
+                        ])
+                    )
+                    .is_ok()
+                );
+                assert!(set(key.name, serde_json::json!(["ssh-rsa AAAA x"])).is_err(), "{}", key.name);
+            }
             keys::Shape::Registries => {
                 assert!(set(key.name, serde_json::json!({"a": {"insecure": true}})).is_ok(), "{}", key.name);
                 assert!(set(key.name, serde_json::json!(["a"])).is_err(), "{}", key.name);
@@ -381,6 +420,9 @@ fn a_reload_takes_what_is_live_and_names_the_rest() {
             keys::Shape::Broker => Value::from("mqtt://other"),
             keys::Shape::Address => Value::from("127.0.0.1:1"),
             keys::Shape::Labels => serde_json::json!({"a": "b"}),
+            keys::Shape::Keys => {
+                Value::from("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g")
+            }
             _ => Value::from("other"),
         };
         let mut env = vec![(env_name(key.name), value.to_string().trim_matches('"').to_string())];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::node::NodeStatus;
+use crate::model::update::{Outcome, UpdateSeen};
 use crate::model::{Booted, Configured, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid};
 
 use super::draft::{Draft, about};
@@ -120,6 +121,34 @@ pub fn disk(draft: &mut Draft, pressure: Option<&str>) {
         None => (EventType::Normal, "NodeHasNoDiskPressure", "The disk has room again."),
     };
     draft.event(&about(&new.into()), kind, reason, text, SOURCE);
+}
+
+/// The fleet and whoever looks at the node's events hear of every change of program.
+pub fn updated(draft: &mut Draft, update: &UpdateSeen) {
+    let Some(node) = draft.node().cloned() else { return };
+    let (kind, reason, text) = match update {
+        UpdateSeen::Started { from, to } => {
+            (EventType::Normal, "UpdateStarted", format!("Trying pinnace {to} in place of {from}."))
+        }
+        UpdateSeen::Ended(last) => match &last.outcome {
+            Outcome::Confirmed => (EventType::Normal, "Updated", format!("pinnace {} is in force.", last.now)),
+            Outcome::Returned(why) => {
+                let text = format!("pinnace {} gave way, {} is in force: {why}.", last.tried, last.now);
+                (EventType::Warning, "UpdateReturned", text)
+            }
+        },
+    };
+    draft.event(&about(&node.into()), kind, reason, &text, SOURCE);
+}
+
+/// It only informs: CronJobs are held by a clock that was never set, not by one that nobody corrects.
+pub fn clock_synchronised(draft: &mut Draft, is: Option<bool>) {
+    let Some(node) = draft.node().cloned() else { return };
+    if node.status.facts.clock_synchronised != is {
+        let mut new = node;
+        new.status.facts.clock_synchronised = is;
+        draft.put_quietly(new);
+    }
 }
 
 /// Keeps the time floor, and says when the wall clock stops or starts being trusted. All of it only informs.
@@ -241,6 +270,52 @@ mod tests {
         assert_eq!(see(&mut state, Some("full")), (2, false, Some("full".into())), "the node and an event, quietly");
         assert_eq!(see(&mut state, Some("full")), (0, false, Some("full".into())));
         assert_eq!(see(&mut state, None), (2, false, None));
+    }
+
+    #[test]
+    fn each_change_of_program_is_an_event() {
+        use crate::model::update::{Last, Program, Which};
+        let mut state = State::default();
+        boot(&mut state, "n", &[], &now("b1", true));
+        let program = |which, version: &str| Program { which, version: version.into() };
+        let (old, new) = (program(Which::Installed, "0.1.0"), program(Which::Version("ab".repeat(32)), "0.2.0"));
+        let last = |outcome, now: &Program| {
+            UpdateSeen::Ended(Last { tried: new.clone(), now: now.clone(), outcome, at: Timestamp::EPOCH, told: false })
+        };
+        for (update, kind, reason, words) in [
+            (
+                UpdateSeen::Started { from: old.clone(), to: new.clone() },
+                EventType::Normal,
+                "UpdateStarted",
+                "Trying pinnace 0.2.0 (abababababab) in place of 0.1.0 (installed).",
+            ),
+            (last(Outcome::Confirmed, &new), EventType::Normal, "Updated", "pinnace 0.2.0 (abababababab) is in force."),
+            (
+                last(Outcome::Returned("it died".into()), &old),
+                EventType::Warning,
+                "UpdateReturned",
+                "pinnace 0.2.0 (abababababab) gave way, 0.1.0 (installed) is in force: it died.",
+            ),
+        ] {
+            let plan = step(&state, &Observed { seen: vec![Seen::Update(update)] }, &now("b1", true));
+            state.apply(&plan.writes);
+            let told = |e: &crate::model::Event| e.kind == kind && e.reason == reason && e.message == words;
+            assert!(state.of_kind(Kind::Event).any(|e| e.as_event().is_some_and(told)), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_kept_right_is_noted_once_and_quietly() {
+        let mut state = State::default();
+        boot(&mut state, "n", &[], &now("b1", true));
+        let see = |state: &mut State, is| {
+            let plan = step(state, &Observed { seen: vec![Seen::ClockSynchronised(is)] }, &now("b1", true));
+            state.apply(&plan.writes);
+            (plan.writes.len(), plan.durable, state.node().unwrap().status.facts.clock_synchronised)
+        };
+        assert_eq!(see(&mut state, Some(true)), (1, false, Some(true)));
+        assert_eq!(see(&mut state, Some(true)), (0, false, Some(true)));
+        assert_eq!(see(&mut state, Some(false)), (1, false, Some(false)));
     }
 
     #[test]

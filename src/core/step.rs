@@ -49,7 +49,9 @@ fn take(draft: &mut Draft, seen: &Seen) {
         }
         Seen::Outgrown { pod, volume } => pod::outgrown(draft, pod, volume),
         Seen::Link(link) => push::link(draft, link),
+        Seen::ClockSynchronised(is) => node::clock_synchronised(draft, *is),
         Seen::Disk { pressure } => node::disk(draft, pressure.as_deref()),
+        Seen::Update(update) => node::updated(draft, update),
         Seen::StopPods => pod::stop_all(draft),
     }
 }

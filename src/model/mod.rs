@@ -30,6 +30,7 @@ pub mod set;
 pub mod settings;
 pub mod spec;
 pub mod time;
+pub mod update;
 pub mod usage;
 pub mod volume;
 

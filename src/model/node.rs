@@ -110,4 +110,7 @@ pub struct Facts {
     /// Why the disk is short of room, in a sentence; none while the store has its reserve.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_pressure: Option<String>,
+    /// Whether something (NTP, a GPS receiver) keeps the wall clock right; none where the kernel does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_synchronised: Option<bool>,
 }

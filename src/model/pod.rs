@@ -301,6 +301,14 @@ pub struct ContainerStatus {
     pub last: Option<Ended>,
     /// Number of the current attempt, from 0; it rises when the next attempt's intent is written (`restartCount`).
     pub restarts: u32,
+    /// Attempts up to this number may have begun though nothing durable says of each that it did; 0: none beyond `restarts`.
+    /// After a reboot the next attempt has a higher number, so none begins twice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reserved: u32,
+    /// The ends of the attempts from this one on only inform as yet: their exit records are kept until a commit of this pod
+    /// is durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence_from: Option<u32>,
     /// How many of the restarts followed a reboot or a drain; a Job does not count those against backoffLimit.
     #[serde(default)]
     pub excused_restarts: u32,
@@ -322,6 +330,10 @@ pub struct ContainerStatus {
     /// A stop that is under way for the current attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -497,6 +509,8 @@ impl PodStatus {
             state: ContainerState::Waiting { reason: reason.into(), message: String::new(), retry: None },
             last: None,
             restarts: 0,
+            reserved: 0,
+            evidence_from: None,
             excused_restarts: 0,
             backoff: None,
             pull: None,

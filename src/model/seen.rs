@@ -3,6 +3,7 @@
 use super::attempt::Stamp;
 use super::image::{ImageSpec, Pulled};
 use super::node::Facts;
+use super::update::UpdateSeen;
 use super::{Ask, AskId, AttemptId, Exit, Failure, Found, Key, Labels, Record, SetKey, Uid};
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,6 +42,10 @@ pub enum Seen {
     Disk {
         pressure: Option<String>,
     },
+    /// Another version of this program is about to be tried, or one has been.
+    Update(UpdateSeen),
+    /// Something began or ceased to keep the wall clock right; none: the kernel does not say.
+    ClockSynchronised(Option<bool>),
     /// SIGTERM with `--stop-pods`: end every pod; they go on at the next start.
     StopPods,
 }

@@ -124,7 +124,7 @@ impl ImageKeeper for Images {
         let (sender, receiver) = mpsc::channel(NEWS_MAX);
         let store = self.store.clone();
         spawn_blocking(move || {
-            let mut archive = Archive { pieces: archive, piece: Bytes::new() };
+            let mut archive = Archive::new(archive);
             let result = store.import(&mut archive, &wish, &Teller(sender.clone()));
             tell(&store, result, &sender);
         });
@@ -227,9 +227,15 @@ impl Progress for Teller {
 }
 
 /// What a client sends, to be read on another thread.
-struct Archive {
+pub struct Archive {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     piece: Bytes,
+}
+
+impl Archive {
+    pub fn new(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Archive {
+        Archive { pieces, piece: Bytes::new() }
+    }
 }
 
 impl Read for Archive {
@@ -271,7 +277,7 @@ mod tests {
             sender.blocking_send(piece).unwrap();
         }
         sender.blocking_send(Err(io::ErrorKind::UnexpectedEof.into())).unwrap();
-        let mut archive = Archive { pieces, piece: Bytes::new() };
+        let mut archive = Archive::new(pieces);
         let mut text = [0; 5];
         archive.read_exact(&mut text).unwrap();
         assert_eq!(&text, b"abcde");

@@ -6,6 +6,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::update;
 use crate::api::{Answer, Asked};
 use crate::clock::Alarm;
 use crate::model::{Ask, Seen};
@@ -20,6 +21,8 @@ const REPORT_PACE: Duration = Duration::from_secs(1);
 pub enum Item {
     Seen(Seen),
     Ask(Ask, bool, oneshot::Sender<Answer>),
+    /// Another version of this program is to run.
+    Update(update::Request),
     /// SIGTERM or SIGINT.
     Signal,
     /// SIGHUP: read the settings again.
@@ -38,11 +41,22 @@ pub struct Signals {
     pub hangup: Signal,
 }
 
+impl Signals {
+    /// Waits for SIGTERM or SIGINT. Dropping the future loses none.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 pub struct Inbox {
     runtime: mpsc::UnboundedReceiver<Seen>,
     link: mpsc::Receiver<Seen>,
     asks: mpsc::Receiver<Asked>,
     asks_in: mpsc::Sender<Asked>,
+    updates: mpsc::Receiver<update::Request>,
     signals: Signals,
     report_at: Option<Instant>,
     report_due: bool,
@@ -51,9 +65,14 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new(runtime: mpsc::UnboundedReceiver<Seen>, link: mpsc::Receiver<Seen>, signals: Signals) -> Inbox {
+    pub fn new(
+        runtime: mpsc::UnboundedReceiver<Seen>,
+        link: mpsc::Receiver<Seen>,
+        updates: mpsc::Receiver<update::Request>,
+        signals: Signals,
+    ) -> Inbox {
         let (asks_in, asks) = mpsc::channel(ASKS_MAX);
-        Inbox { runtime, link, asks, asks_in, signals, report_at: None, report_due: false, alive: None }
+        Inbox { runtime, link, asks, asks_in, updates, signals, report_at: None, report_due: false, alive: None }
     }
 
     /// From now on an `AliveDue` comes this often; never where there is no interval.
@@ -74,6 +93,7 @@ impl Inbox {
             Some(seen) = self.runtime.recv() => Item::Seen(seen),
             Some(seen) = self.link.recv() => Item::Seen(seen),
             Some((ask, dry_run, caller)) = self.asks.recv() => Item::Ask(ask, dry_run, caller),
+            Some(request) = self.updates.recv() => Item::Update(request),
             _ = terminate.recv() => Item::Signal,
             _ = interrupt.recv() => Item::Signal,
             _ = hangup.recv() => Item::Reload,
@@ -118,6 +138,17 @@ impl Inbox {
                 .or_else(|| self.asks.try_recv().ok().map(|(ask, dry_run, caller)| Item::Ask(ask, dry_run, caller)));
             let Some(next) = next else { return };
             items.push(next);
+        }
+    }
+
+    /// Whether somebody has asked the daemon to end since the last turn.
+    pub async fn was_told_to_end(&mut self) -> bool {
+        let Signals { terminate, interrupt, .. } = &mut self.signals;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            () = std::future::ready(()) => false,
         }
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::model::pod::Phase;
 use crate::model::{Kind, LinkSeen, Plan, Seen, State};
 
+use super::wear::Wear;
+
 /// Counted by the loop since the daemon started.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -33,6 +35,11 @@ impl Counters {
         }
     }
 
+    /// Whether there is a session with the broker.
+    pub fn is_connected(&self) -> bool {
+        self.connected.get()
+    }
+
     pub fn connected_as_seen(&self, seen: &Seen) {
         if let Seen::Link(link) = seen {
             match link {
@@ -47,8 +54,8 @@ impl Counters {
     }
 }
 
-/// `age`: of the daemon.
-pub fn text(state: &State, counters: &Counters, age: Duration) -> String {
+/// `uptime`: of the machine.
+pub fn text(state: &State, counters: &Counters, wear: &Wear, uptime: Duration) -> String {
     let mut out = String::new();
     let mut figure = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
         let _ = writeln!(out, "# HELP pinnace_{name} {help}\n# TYPE pinnace_{name} {kind}");
@@ -60,13 +67,18 @@ pub fn text(state: &State, counters: &Counters, age: Duration) -> String {
     figure("commits_total", "counter", "Durable commits, each one fsync.", &[("", counters.commits.get())]);
     figure("store_commits_total", "counter", "Durable commits of the store.", &[("", counters.commits.get())]);
     let help = "Bytes that this daemon has sent to the medium (write_bytes of /proc/self/io).";
-    figure("store_bytes_written_total", "counter", help, &[("", written_bytes())]);
+    figure("store_bytes_written_total", "counter", help, &[("", wear.by_daemon())]);
+    if let Some(bytes) = wear.on_disk() {
+        let help = "Bytes written since boot to the device that holds the data directory, by everybody.";
+        figure("disk_bytes_written_total", "counter", help, &[("", bytes)]);
+    }
     let rows = [("{durable=\"true\"}", counters.rows.get()), ("{durable=\"false\"}", counters.quiet_rows.get())];
     figure("rows_total", "counter", "Records written.", &rows);
     figure("effects_total", "counter", "Effects carried out.", &[("", counters.effects.get())]);
     figure("link_connected", "gauge", "1 while a broker is connected.", &[("", u64::from(counters.connected.get()))]);
     figure("link_sessions_total", "counter", "Sessions with a broker.", &[("", counters.sessions.get())]);
-    figure("uptime_seconds", "gauge", "Age of the daemon.", &[("", age.as_secs())]);
+    figure("uptime_seconds", "gauge", "Age of the daemon.", &[("", wear.age(uptime).as_secs())]);
+    figure("boot_seconds", "gauge", "Time since boot.", &[("", uptime.as_secs())]);
     figure("revision", "gauge", "Revision of the last commit.", &[("", state.revision)]);
     let phases = [
         ("{phase=\"Pending\"}", count(state, Phase::Pending)),
@@ -88,12 +100,6 @@ pub fn text(state: &State, counters: &Counters, age: Duration) -> String {
     let refused = state.of_kind(Kind::Set).filter(|r| r.as_set().is_some_and(|set| set.rejected.is_some())).count();
     figure("sets_rejected", "gauge", "Slots whose newest message was refused.", &[("", refused as u64)]);
     out
-}
-
-/// As the kernel counts it for this process; 0 where it does not.
-fn written_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
-    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 fn count(state: &State, phase: Phase) -> u64 {

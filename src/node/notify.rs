@@ -4,9 +4,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// The first turn is done: pods are adopted and the API answers.
+/// The first turn is done: pods are adopted and the API answers. A daemon that took over in place is ready for nobody, but
+/// what feeds the watchdog next is half an interval away, and the daemon before may have fed it as long ago.
 pub fn ready() {
-    send("READY=1\nSTATUS=running");
+    send("READY=1\nSTATUS=running\nWATCHDOG=1");
 }
 
 pub fn stopping() {

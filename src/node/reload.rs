@@ -27,6 +27,7 @@ impl Daemon {
             Ok(bounds) => self.images.set_bounds(bounds),
             Err(why) => tracing::error!("the bounds of the image store stay as they are: {why}"),
         }
+        self.updates.set_keys(&config.update_keys);
         logging::set_level(config.log_level);
         self.stop = match self.stop {
             Stop::LeavesPods | Stop::EndsPods if config.stop_pods => Stop::EndsPods,

@@ -16,11 +16,13 @@ use tokio::sync::{mpsc, watch};
 
 use super::crashes::Crashes;
 use super::images::Images;
-use super::inbox::{Inbox, Item, Signals};
+use super::inbox::{Inbox, Signals};
 use super::logs::Logs;
 use super::metrics::Counters;
 use super::reload::Reread;
-use super::{Daemon, Stop, api_handle, logging, metrics_text, notify, port};
+use super::update::{Updates, Watch};
+use super::wear::Wear;
+use super::{Daemon, Stop, api_handle, hold, logging, metrics_text, notify, port};
 use crate::api::{self, Feed};
 use crate::clock::{Alarm, Clock};
 use crate::config::Config;
@@ -28,44 +30,72 @@ use crate::image::registry::Registries;
 use crate::image::{self, Bounds};
 use crate::link::Before;
 use crate::model::node::Facts;
-use crate::model::{Booted, Failure, LinkSeen, Mqtt, Reason, Seen, State, Uid};
-use crate::runtime::{CgroupChoice, Dirs, Runtime, Spawner};
-use crate::store::Store;
+use crate::model::{Booted, LinkSeen, Mqtt, Seen, State, Uid};
+use crate::runtime::{CgroupChoice, Dirs, Runtime, Spawner, wait_for};
+use crate::store::{Loaded, Store};
+use crate::update::{Here, Home, launch, leave};
 
 /// Messages of the link that may wait for the loop; the broker holds the rest back.
 const LINK_ITEMS_MAX: usize = 64;
-/// How long a daemon that died too often holds still before it ends and is started again.
-const HOLD: Duration = Duration::from_secs(300);
 
 /// Runs this device's node until it is told to stop. `spawner` was forked before anything else was done; `reread` reads the
-/// settings again at SIGHUP.
+/// settings again at SIGHUP; `here` says which program this is. Where another version is to take over, it does so in this
+/// very process, and nothing returns.
 ///
 /// # Errors
 /// What kept it from starting, or the failure that ended it; for standard error.
-pub fn run(config: &Config, spawner: Spawner, reread: Reread) -> Result<(), String> {
+pub fn run(config: &Config, spawner: Spawner, reread: Reread, here: &Here) -> Result<(), String> {
     logging::begin(config.log_level);
-    make_dir(&config.data_dir, 0o700)?;
-    make_dir(&config.run_dir, 0o755)?;
+    make_run_dir(&config.run_dir)?;
     let clock = Clock::open().map_err(|e| format!("cannot tell the time: {e}"))?;
     let crashes = Crashes::new(&config.run_dir);
     mark_panics(&config.run_dir, &clock);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start the event loop: {e}"))?;
-    let hold = crashes.too_many(clock.now(None).uptime);
-    let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config, spawner, clock.clone(), hold, reread));
+    let shims = spawner.pid();
+    let parts = Parts { spawner, clock: clock.clone(), reread, here: here.clone() };
+    let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config, parts, &crashes));
     // Reading and parsing beside the loop has nobody left to tell.
     runtime.shutdown_background();
+    if changes_program(config, here, &ended, &crashes, clock.now(None).uptime) {
+        wait_for(shims);
+        let why = leave(&here.installed);
+        return Err(format!("cannot start {} in the place of this program: {why}", here.installed.display()));
+    }
     match ended {
-        Ok(()) => {
+        Ok(_) => {
             crashes.forget();
             Ok(())
         }
         Err(Ended::NotStarted(why)) => Err(why),
-        Err(Ended::Died(why)) => {
-            crashes.mark(clock.now(None).uptime);
-            Err(format!("{why}; pods go on, and the next start goes on from what is on disk"))
-        }
+        Err(Ended::Died(why)) => Err(format!("{why}; pods go on, and the next start goes on from what is on disk")),
     }
+}
+
+/// Whether another version is to take over: it was asked for, or this one is on trial and cannot go on. A death leaves
+/// its mark in either case: what takes over may die of the same disk.
+fn changes_program(
+    config: &Config,
+    here: &Here,
+    ended: &Result<bool, Ended>,
+    crashes: &Crashes,
+    uptime: Duration,
+) -> bool {
+    if matches!(ended, Err(Ended::Died(_))) {
+        crashes.mark(uptime);
+    }
+    match ended {
+        Ok(gives_way) => *gives_way,
+        Err(Ended::NotStarted(why) | Ended::Died(why)) => launch::give_up(&Home::of(&config.data_dir), here, why),
+    }
+}
+
+/// What the daemon is made of, beside its settings.
+struct Parts {
+    spawner: Spawner,
+    clock: Clock,
+    reread: Reread,
+    here: Here,
 }
 
 enum Ended {
@@ -75,8 +105,18 @@ enum Ended {
     Died(String),
 }
 
-async fn serve(config: &Config, spawner: Spawner, clock: Clock, hold: bool, reread: Reread) -> Result<(), Ended> {
-    let (mut daemon, booted, listener) = prepare(config, spawner, clock, reread).map_err(Ended::NotStarted)?;
+/// True: another version of this program takes over.
+async fn serve(config: &Config, parts: Parts, crashes: &Crashes) -> Result<bool, Ended> {
+    let mut signals = listen().map_err(Ended::NotStarted)?;
+    let is_on_trial = parts.here.trial.is_some();
+    // A version on trial gives way instead of waiting or holding still.
+    let opened = match is_on_trial {
+        true => Store::open(&config.data_dir).map(Some),
+        false => hold::open_store(config, &mut signals).await,
+    };
+    let Some(opened) = opened.map_err(|e| Ended::NotStarted(e.to_string()))? else { return Ok(false) };
+    let hold = !is_on_trial && crashes.too_many(parts.clock.now(None).uptime);
+    let (mut daemon, booted, listener) = prepare(config, parts, opened, signals).map_err(Ended::NotStarted)?;
     let logs = Rc::new(Logs(daemon.runtime.logs()));
     let (stop_api, stopping) = watch::channel(false);
     let port = config.metrics_address.map(port::listen).transpose().map_err(Ended::NotStarted)?;
@@ -84,11 +124,17 @@ async fn serve(config: &Config, spawner: Spawner, clock: Clock, hold: bool, rere
     let server = tokio::task::spawn_local(api::serve(listener, api_handle(&daemon, logs), stopping));
     tracing::info!(node = config.name, "node {} answers at {}", config.name, config.socket().display());
     let ended = match (hold, &config.mqtt) {
-        (true, _) => hold_still(&mut daemon).await,
+        (true, _) => hold::after_deaths(&mut daemon).await,
         (false, None) => daemon.run(booted).await,
         (false, Some(mqtt)) => linked(&mut daemon, booted, mqtt).await,
     };
-    notify::stopping();
+    if daemon.gives_way {
+        notify::status("another version of pinnace takes over");
+        // It has a whole interval to come up in.
+        notify::alive();
+    } else {
+        notify::stopping();
+    }
     daemon.unlink().await;
     port.inspect(tokio::task::JoinHandle::abort);
     let _ = stop_api.send(true);
@@ -96,17 +142,19 @@ async fn serve(config: &Config, spawner: Spawner, clock: Clock, hold: bool, rere
         tracing::warn!("the API ended badly: {e}");
     }
     let _ = std::fs::remove_file(config.socket());
-    ended.map_err(Ended::Died)
+    ended.map_err(Ended::Died)?;
+    // Who was told to end meanwhile ends; a trial that was begun is taken up at the next start.
+    Ok(daemon.gives_way && !daemon.inbox.was_told_to_end().await)
 }
 
 /// Everything that can go wrong before anything is done.
 fn prepare(
     config: &Config,
-    spawner: Spawner,
-    clock: Clock,
-    reread: Reread,
+    parts: Parts,
+    (store, loaded): (Store, Loaded),
+    signals: Signals,
 ) -> Result<(Daemon, Seen, UnixListener), String> {
-    let (store, loaded) = Store::open(&config.data_dir).map_err(|e| e.to_string())?;
+    let Parts { spawner, clock, reread, here } = parts;
     if let Some(note) = &loaded.note {
         tracing::warn!("{note}");
     }
@@ -120,12 +168,11 @@ fn prepare(
     let booted = boot_report(config, &mut runtime, &images, store.shortage())?;
     let listener =
         api::bind(&config.socket()).map_err(|e| format!("cannot listen at {}: {e}", config.socket().display()))?;
-    let signals = Signals {
-        terminate: listen_for(SignalKind::terminate())?,
-        interrupt: listen_for(SignalKind::interrupt())?,
-        hangup: listen_for(SignalKind::hangup())?,
-    };
     let (link_in, from_link) = mpsc::channel(LINK_ITEMS_MAX);
+    let wear = Rc::new(Wear::of(&config.data_dir, clock.now(None).uptime));
+    let began = clock.now(None).uptime;
+    let watch = here.trial.clone().map(|trial| Watch::new(trial, began, config.socket()));
+    let (updates, to_update) = Updates::new(config, here);
     let daemon = Daemon {
         feed: Rc::new(Feed::new(state.revision)),
         state: Rc::new(RefCell::new(state)),
@@ -141,12 +188,17 @@ fn prepare(
         trace: Rc::default(),
         clock: Rc::new(clock),
         alarm: Alarm::new().map_err(|e| format!("cannot make a timer: {e}"))?,
-        inbox: Inbox::new(seen, from_link, signals),
+        inbox: Inbox::new(seen, from_link, to_update, signals),
         counters: Rc::new(Counters::default()),
+        wear,
         callers: BTreeMap::new(),
         asks: 0,
         told_shortage: None,
+        told_synchronised: None,
         stop: if config.stop_pods { Stop::EndsPods } else { Stop::LeavesPods },
+        updates,
+        watch,
+        gives_way: false,
     };
     Ok((daemon, booted, listener))
 }
@@ -196,39 +248,17 @@ async fn linked(daemon: &mut Daemon, booted: Seen, mqtt: &Mqtt) -> Result<(), St
     daemon.run(Seen::Link(LinkSeen::Lost)).await
 }
 
-/// The daemon died of itself again and again: it decides nothing, so that a person can look at it through the API, and
-/// tries again after a while. Pods go on.
-async fn hold_still(daemon: &mut Daemon) -> Result<(), String> {
-    tracing::error!(
-        "this daemon died of itself too often within two minutes: it holds still for {HOLD:?}; see its log"
-    );
-    notify::ready();
-    notify::status("holding still after repeated failures; see the log");
-    daemon.inbox.alive_every(notify::alive_every());
-    let until = tokio::time::sleep(HOLD);
-    tokio::pin!(until);
-    loop {
-        let items = tokio::select! {
-            items = daemon.inbox.next(&daemon.alarm) => items,
-            () = &mut until => return Ok(()),
-        };
-        for item in items {
-            match item {
-                Item::Ask(_, _, caller) => {
-                    let text = "the node holds still after repeated failures; see its log";
-                    let _ = caller.send((Err(Failure::new(Reason::ServiceUnavailable, text)), Vec::new()));
-                }
-                Item::Signal => return Ok(()),
-                Item::AliveDue => notify::alive(),
-                Item::Seen(_) | Item::Reload | Item::Due | Item::ReportDue => {}
-            }
-        }
-    }
+fn make_run_dir(path: &Path) -> Result<(), String> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|e| format!("cannot make the directory {}: {e}; see --run-dir", path.display()))
 }
 
-fn make_dir(path: &Path, mode: u32) -> Result<(), String> {
-    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|e| format!("cannot make the directory {}: {e}; see --data-dir and --run-dir", path.display()))
+fn listen() -> Result<Signals, String> {
+    Ok(Signals {
+        terminate: listen_for(SignalKind::terminate())?,
+        interrupt: listen_for(SignalKind::interrupt())?,
+        hangup: listen_for(SignalKind::hangup())?,
+    })
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, String> {
@@ -243,4 +273,34 @@ fn mark_panics(run_dir: &Path, clock: &Clock) {
         Crashes::new(&run_dir).mark(clock.now(None).uptime);
         usual(info);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::model::update::{Program, Trial, Which};
+
+    /// On a disk that gives nothing back, the list of versions cannot be read either.
+    #[test]
+    fn each_death_is_marked_and_only_a_trial_gives_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: dir.path().to_path_buf(), ..Config::defaults(|_| None) };
+        let home = Home::of(dir.path());
+        home.make().unwrap();
+        std::fs::write(home.dir().join("state.json"), "garbage").unwrap();
+        let program = Program { which: Which::Installed, version: "9.9.9".into() };
+        let trial = Trial { program, starts: 1, within_s: 4, needs_broker: false, begun: Timestamp::EPOCH };
+        for (trial, gives_way) in [(None, false), (Some(trial), true)] {
+            let here = Here { which: Which::Installed, installed: "/nowhere".into(), trial };
+            let (crashes, now) = (Crashes::new(dir.path()), Duration::from_secs(1000));
+            crashes.forget();
+            for _ in 0..5 {
+                assert!(!crashes.too_many(now));
+                let died = Err(Ended::Died("EIO".into()));
+                assert_eq!(changes_program(&config, &here, &died, &crashes, now), gives_way);
+            }
+            assert!(crashes.too_many(now));
+        }
+    }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::model::update::UpdateSeen;
 use crate::model::{Effect, LinkSeen, Now, Plan, Publication, Seen, Write};
 
 /// Turns that wait for a slow listener; beyond them it misses some, and is told how many.
@@ -84,7 +85,12 @@ fn seen_in_words(seen: &Seen) -> Value {
         Seen::Link(LinkSeen::Delivered { key, .. }) => json!({ "link": "delivered", "row": key.to_string() }),
         Seen::Outgrown { pod, volume } => json!({ "outgrown": volume, "pod": pod.as_str() }),
         Seen::Pulled(pulled) => json!({ "pulled": pulled.reference, "ok": pulled.outcome.is_ok() }),
+        Seen::ClockSynchronised(is) => json!({ "clockSynchronised": is }),
         Seen::Disk { pressure } => json!({ "diskPressure": pressure }),
+        Seen::Update(UpdateSeen::Started { to, .. }) => json!({ "updateTo": to.to_string() }),
+        Seen::Update(UpdateSeen::Ended(last)) => {
+            json!({ "updateEnded": last.tried.to_string(), "now": last.now.to_string() })
+        }
         Seen::StopPods => json!("stopPods"),
     }
 }

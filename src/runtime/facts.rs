@@ -30,6 +30,7 @@ pub fn gather(home: &Home) -> Facts {
         root: geteuid().is_root(),
         shortcomings: home.shortcomings.clone(),
         disk_pressure: None,
+        clock_synchronised: super::probe::clock_is_synchronised(),
     }
 }
 

@@ -67,7 +67,7 @@ use crate::model::{AttemptId, BootId, Effect, Exit, Found, HowEnded, Launch, See
 pub use home::CgroupChoice;
 pub use logs::Logs;
 pub use paths::Dirs;
-pub use spawner::Spawner;
+pub use spawner::{Spawner, wait_for};
 
 use home::Tree;
 use order::{Groups, Order, Reply, Start};

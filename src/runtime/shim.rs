@@ -90,13 +90,14 @@ struct Shim<'a> {
 impl<'a> Shim<'a> {
     fn begin(start: &'a Start<Keep>, order: Pages, claim: &'a Claim) -> io::Result<Shim<'a>> {
         // SAFETY: the default action runs no code of ours. The spawner ignores this signal; a shim must not.
-        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
-        prctl::set_child_subreaper(true)?;
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map_err(|e| about("heed SIGCHLD", &e.into()))?;
+        adopt(start)?;
         let noticed = [Signal::SIGCHLD, Signal::SIGTERM, TERMINATE, KILL].into_iter().collect::<SigSet>();
-        let signals = SignalFd::with_flags(&noticed, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let signals = SignalFd::with_flags(&noticed, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(|e| about("hear signals", &e.into()))?;
         let seat = Seat::take(start, &order)?;
-        let log = LogFile::new(log_place(start))?;
-        let (stdout, stderr, word) = (pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?, pipe2(OFlag::O_CLOEXEC)?);
+        let log = LogFile::new(log_place(start)).map_err(|e| about("make the log", &e))?;
+        let (stdout, stderr, word) = (pipe()?, pipe()?, pipe()?);
         do_not_block(&word.0)?;
         let outputs = [stream("stdout", stdout.0)?, stream("stderr", stderr.0)?];
         // Last, as nothing may fail after it.
@@ -237,6 +238,19 @@ fn fork_first(start: &Start<Keep>, seat: &Seat, order: &[u8], ends: &child::Outp
     seat::fork_in(seat.group.as_ref(), CloneFlags::empty(), live).map_err(|e| about("start a process", &e))
 }
 
+/// What loses its parent becomes this process's child. Where there are no groups that is how what is left of a container is
+/// found; with them, all that goes without it is that init takes the exits. QEMU's emulator of user programs refuses it.
+fn adopt(start: &Start<Keep>) -> io::Result<()> {
+    match prctl::set_child_subreaper(true) {
+        Err(Errno::EINVAL) if start.groups.is_some() => Ok(()),
+        adopted => adopted.map_err(|e| about("become the parent of orphans (PR_SET_CHILD_SUBREAPER)", &e.into())),
+    }
+}
+
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    pipe2(OFlag::O_CLOEXEC).map_err(|e| about("make a pipe", &e.into()))
+}
+
 fn log_place(start: &Start<Keep>) -> Place {
     let keep = &start.launch;
     Place {
@@ -253,8 +267,8 @@ fn stream(name: &'static str, pipe: OwnedFd) -> io::Result<Stream> {
 }
 
 fn do_not_block(pipe: &OwnedFd) -> io::Result<()> {
-    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
+    let set = fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    set.map(drop).map_err(|e| about("make a pipe that does not block", &e.into()))
 }
 
 fn about(what: &str, e: &io::Error) -> io::Error {

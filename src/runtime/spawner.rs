@@ -6,17 +6,23 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::claim::Claim;
 use super::order::{self, Keep, Order, Reply, Start};
 use super::paths::Dirs;
 use super::shim;
 use super::sys::{self, Pages};
+
+/// A spawner that is to end has at most the orders left that were sent before.
+const END_WAIT: Duration = Duration::from_secs(5);
+const END_PACE: Duration = Duration::from_millis(2);
 
 /// The daemon's end of the spawner.
 #[derive(Debug)]
@@ -33,6 +39,29 @@ impl Spawner {
         let pid = sys::fork(None, || i32::from(serve(&theirs).is_err()))?;
         Ok(Spawner { socket: ours, pid })
     }
+
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Ends the spawner, which was asked for nothing yet.
+    pub fn end(self) {
+        drop(self.socket);
+        wait_for(self.pid);
+    }
+}
+
+/// Waits for the end of a spawner whose daemon has let go of it: whoever this process becomes must not have it as a
+/// child that nobody knows. What it still has to do is short; one that hangs is left.
+pub fn wait_for(spawner: i32) {
+    let until = Instant::now() + END_WAIT;
+    while Instant::now() < until {
+        match waitpid(Pid::from_raw(spawner), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(END_PACE),
+            Ok(_) | Err(_) => return,
+        }
+    }
+    tracing::warn!("the process that starts containers does not end; it is left behind");
 }
 
 /// Orders one after the other, until the daemon is gone. What it has sent by then is still carried out.

@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 use serde_json::json;
 
 use super::load::read_meta;
-use super::open::{Access, Places, builder, lock, sort_out};
+use super::open::{Access, Places, Trouble, builder, lock, sort_out};
 use super::{DAMAGED, OpenError, RECORDS, row};
 
 #[derive(Debug)]
@@ -45,16 +45,18 @@ impl From<OpenError> for DumpError {
 /// # Errors
 /// `OpenError::Locked` while a daemon runs; the file is missing or damaged; `out` fails.
 pub fn dump(dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
-    let _lock = lock(dir, Access::Reading)?;
     let file = Places::of(dir).file;
-    let bytes =
-        fs::read(&file).map_err(|cause| OpenError::Io { tried: "read the store", path: file.clone(), cause })?;
+    let bytes = {
+        // For no longer than it takes to read: a node that waits for its disk may want the directory any moment.
+        let _lock = lock(dir, Access::Reading)?;
+        fs::read(&file).map_err(|cause| OpenError::Io { tried: "read the store", path: file.clone(), cause })?
+    };
     if bytes.is_empty() {
         return Err(OpenError::Damaged(format!("{} is empty", file.display())).into());
     }
     let db = in_memory(&bytes).map_err(|e| sort_out(&file, e).into_error())?;
     drop(bytes);
-    write_head(&db, out)?;
+    write_head(&db, &file, out)?;
     each_row(&db, RECORDS, |key, value| write_record(key, value, out))?;
     each_row(&db, DAMAGED, |key, value| write_damaged(key, value, out))
 }
@@ -66,8 +68,8 @@ fn in_memory(bytes: &[u8]) -> Result<Database, redb::DatabaseError> {
     builder().create_with_backend(memory)
 }
 
-fn write_head(db: &Database, out: &mut dyn Write) -> Result<(), DumpError> {
-    let number = |name| read_meta(db, name).map_err(OpenError::Damaged);
+fn write_head(db: &Database, file: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
+    let number = |name| read_meta(db, file, name).map_err(Trouble::into_error);
     let head = json!({"format": number("format")?, "revision": number("revision")?});
     writeln!(out, "{head}").map_err(DumpError::Write)
 }

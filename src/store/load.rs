@@ -6,7 +6,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use crate::model::Record;
 
-use super::open::Trouble;
+use super::open::{Trouble, sort_out};
 use super::{DAMAGED, FORMAT, Loaded, META, OpenError, QUIET_REVISIONS_MAX, RECORDS, Stats, Store, row};
 
 /// So many unreadable rows are named one by one in the note.
@@ -14,14 +14,15 @@ const NAMED_ROWS_MAX: usize = 5;
 
 pub(super) fn load(db: Database, place: &Path) -> Result<(Store, Loaded), Trouble> {
     prepare(&db, place)?;
-    let (records, unreadable) = read_records(&db).map_err(damage)?;
-    set_aside(&db, &unreadable).map_err(damage)?;
-    let stored = read_meta(&db, "revision").map_err(Trouble::Damage)?.unwrap_or(0);
+    let (records, unreadable) = read_records(&db).map_err(|e| sort_out(place, e))?;
+    set_aside(&db, &unreadable).map_err(|e| sort_out(place, e))?;
+    let stored = read_meta(&db, place, "revision")?.unwrap_or(0);
     let revision = after_a_crash(stored);
     let store = Store {
         db,
         quiet: Default::default(),
         durable_revision: revision,
+        noted_revision: stored,
         revision,
         stats: Stats::default(),
         reserve: None,
@@ -37,13 +38,15 @@ fn after_a_crash(stored: u64) -> u64 {
 
 /// Checks the format, and writes it into a file that is new.
 fn prepare(db: &Database, place: &Path) -> Result<(), Trouble> {
-    match read_meta(db, "format").map_err(Trouble::Damage)? {
+    match read_meta(db, place, "format")? {
         Some(FORMAT) => Ok(()),
         Some(format) if format > FORMAT => {
             Err(Trouble::Refusal(OpenError::Newer { file: place.to_path_buf(), format }))
         }
         Some(format) => Err(Trouble::Damage(format!("it has format {format}, which never was"))),
-        None if is_new(db).map_err(damage)? => write_meta(db, "format", FORMAT).map_err(damage),
+        None if is_new(db).map_err(|e| sort_out(place, e))? => {
+            write_meta(db, "format", FORMAT).map_err(|e| sort_out(place, e))
+        }
         None => Err(Trouble::Damage("it is another program's redb file".into())),
     }
 }
@@ -111,25 +114,24 @@ fn note(rows: &[Unreadable]) -> Option<String> {
 }
 
 /// A number of the `meta` table; none where the table or the row is missing.
-pub(super) fn read_meta(db: &impl ReadableDatabase, name: &str) -> Result<Option<u64>, String> {
-    let text = |e: redb::Error| e.to_string();
-    let transaction = db.begin_read().map_err(|e| text(e.into()))?;
+pub(super) fn read_meta(db: &impl ReadableDatabase, place: &Path, name: &str) -> Result<Option<u64>, Trouble> {
+    let Some(text) = meta_text(db, name).map_err(|e| sort_out(place, e))? else { return Ok(None) };
+    let number = std::str::from_utf8(&text).ok().and_then(|digits| digits.parse().ok());
+    number.map(Some).ok_or_else(|| Trouble::Damage(format!("its {name} is no number")))
+}
+
+fn meta_text(db: &impl ReadableDatabase, name: &str) -> Result<Option<Vec<u8>>, redb::Error> {
+    let transaction = db.begin_read()?;
     let table = match transaction.open_table(META) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(e) => return Err(text(e.into())),
+        Err(e) => return Err(e.into()),
     };
-    let Some(value) = table.get(name).map_err(|e| text(e.into()))? else { return Ok(None) };
-    let number = std::str::from_utf8(value.value()).ok().and_then(|digits| digits.parse().ok());
-    number.map(Some).ok_or_else(|| format!("its {name} is no number"))
+    Ok(table.get(name)?.map(|value| value.value().to_vec()))
 }
 
 pub(super) fn write_meta(db: &Database, name: &str, number: u64) -> Result<(), redb::Error> {
     let transaction = db.begin_write()?;
     transaction.open_table(META)?.insert(name, number.to_string().as_bytes())?;
     Ok(transaction.commit()?)
-}
-
-fn damage(error: impl Into<redb::Error>) -> Trouble {
-    Trouble::Damage(error.into().to_string())
 }

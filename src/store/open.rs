@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::Reserve;
 use super::load::{load, read_meta, write_meta};
@@ -52,11 +52,29 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+impl OpenError {
+    /// Whether it is for the medium to become better, and not for a person to correct what they typed.
+    pub fn is_of_the_medium(&self) -> bool {
+        match self {
+            OpenError::Io { cause, .. } => is_of_the_medium(cause),
+            OpenError::Locked(_) | OpenError::Newer { .. } | OpenError::Damaged(_) => false,
+        }
+    }
+}
+
+fn is_of_the_medium(cause: &io::Error) -> bool {
+    use libc::{EBADMSG, EDQUOT, EIO, ENODEV, ENOSPC, ENXIO, EROFS, ESHUTDOWN, EUCLEAN};
+    // Read-only, full, failing, gone; and what ext4 calls its own damage.
+    let of_the_medium = [EROFS, ENOSPC, EDQUOT, EIO, ENXIO, ENODEV, ESHUTDOWN, EUCLEAN, EBADMSG];
+    cause.raw_os_error().is_some_and(|code| of_the_medium.contains(&code))
+}
+
 fn advice(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on that disk",
         io::ErrorKind::ReadOnlyFilesystem => "mount it writable or give --data-dir",
         io::ErrorKind::PermissionDenied => "run as the owner of that directory or give --data-dir",
+        _ if is_of_the_medium(cause) => "check that disk (dmesg)",
         _ => "give a writable directory with --data-dir",
     }
 }
@@ -67,11 +85,14 @@ pub(super) struct Places {
     pub(super) dir: PathBuf,
     pub(super) file: PathBuf,
     pub(super) good: PathBuf,
+    /// Opens the database in a file; a test gives one whose medium fails.
+    pub(super) database: fn(&Path) -> Result<Database, DatabaseError>,
 }
 
 impl Places {
     pub(super) fn of(dir: &Path) -> Places {
-        Places { dir: dir.to_path_buf(), file: dir.join(FILE), good: dir.join(GOOD_COPY) }
+        let database = |file: &Path| builder().create(file);
+        Places { dir: dir.to_path_buf(), file: dir.join(FILE), good: dir.join(GOOD_COPY), database }
     }
 }
 
@@ -99,6 +120,12 @@ impl Store {
         Ok((store, loaded))
     }
 
+    /// Whether a node has its store in this directory; also where the host cannot tell.
+    pub fn may_be_in(dir: &Path) -> bool {
+        let places = Places::of(dir);
+        [places.file, places.good].iter().any(|file| file.try_exists().unwrap_or(true))
+    }
+
     /// Opens a store over any storage; a simulation gives one that loses power.
     ///
     /// # Errors
@@ -112,7 +139,8 @@ impl Store {
     /// Copies the verified file, once for each revision at which a start found it.
     fn keep_good_copy(&self, places: &Places) -> Result<(), String> {
         let revision = self.durable_revision;
-        if read_meta(&self.db, "copied")? == Some(revision) && places.good.exists() {
+        let copied = read_meta(&self.db, &places.file, "copied").map_err(|trouble| trouble.into_error().to_string())?;
+        if copied == Some(revision) && places.good.exists() {
             return Ok(());
         }
         copy_durably(&places.file, &places.good).map_err(|e| e.to_string())?;
@@ -160,11 +188,11 @@ pub(super) fn builder() -> Builder {
     builder
 }
 
-fn open_or_recover(places: &Places) -> Result<(Store, Loaded), OpenError> {
-    if !places.file.exists() {
-        return if places.good.exists() { recover(places, "the store is missing") } else { create(places) };
+pub(super) fn open_or_recover(places: &Places) -> Result<(Store, Loaded), OpenError> {
+    if !exists(&places.file)? {
+        return if exists(&places.good)? { recover(places, "the store is missing") } else { create(places) };
     }
-    match open_file(&places.file) {
+    match open_file(places) {
         Ok(opened) => Ok(opened),
         Err(Trouble::Refusal(error)) => Err(error),
         Err(Trouble::Damage(what)) => {
@@ -172,6 +200,11 @@ fn open_or_recover(places: &Places) -> Result<(Store, Loaded), OpenError> {
             recover(places, &format!("the store could not be read ({what}) and was moved to {}", aside.display()))
         }
     }
+}
+
+/// A disk that does not answer is no store that is missing.
+fn exists(file: &Path) -> Result<bool, OpenError> {
+    file.try_exists().map_err(|cause| OpenError::Io { tried: "look for the store", path: file.to_path_buf(), cause })
 }
 
 /// The last good copy, else an empty store.
@@ -198,11 +231,11 @@ fn recover(places: &Places, why: &str) -> Result<(Store, Loaded), OpenError> {
 }
 
 fn from_good_copy(places: &Places) -> Result<Option<(Store, Loaded)>, Trouble> {
-    if !places.good.exists() {
+    if !exists(&places.good).map_err(Trouble::Refusal)? {
         return Ok(None);
     }
     copy_durably(&places.good, &places.file).map_err(refusal("copy the good store to", &places.file))?;
-    open_file(&places.file).map(Some)
+    open_file(places).map(Some)
 }
 
 /// A new file appears under its name only when it is whole, so that a power cut never leaves half a store.
@@ -215,24 +248,34 @@ fn create(places: &Places) -> Result<(Store, Loaded), OpenError> {
     }
     // Secrets are in it: for its owner alone, whatever the mode of the directory.
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io("make the store"))?;
-    let opened = open_redb(&new).map_err(Trouble::into_error)?;
+    let opened = open_redb(&new, places.database).map_err(Trouble::into_error)?;
     fs::rename(&new, &places.file).map_err(io("make the store"))?;
     sync_dir(&places.dir).map_err(io("make the store"))?;
     Ok(opened)
 }
 
-fn open_file(file: &Path) -> Result<(Store, Loaded), Trouble> {
+fn open_file(places: &Places) -> Result<(Store, Loaded), Trouble> {
+    let file = &places.file;
     match fs::metadata(file) {
         Ok(meta) if meta.len() == 0 => return Err(Trouble::Damage("it is empty".into())),
         Ok(_) => refuse_newer_redb(file)?,
         Err(e) => return Err(refusal("read the store", file)(e)),
     }
-    open_redb(file)
+    open_redb(file, places.database)
 }
 
-fn open_redb(file: &Path) -> Result<(Store, Loaded), Trouble> {
-    let mut db = builder().create(file).map_err(|e| sort_out(file, e))?;
-    compact(&mut db, file);
+fn open_redb(
+    file: &Path,
+    database: impl Fn(&Path) -> Result<Database, DatabaseError>,
+) -> Result<(Store, Loaded), Trouble> {
+    let open = || database(file).map_err(|e| sort_out(file, e));
+    let mut db = open()?;
+    if let Err(e) = compact(&mut db, file) {
+        tracing::warn!("cannot make {} smaller: {e}; it keeps its size", file.display());
+        // A failure costs space and nothing else; but after an error of the medium redb answers nothing more.
+        drop(db);
+        db = open()?;
+    }
     load(db, file)
 }
 
@@ -261,16 +304,25 @@ fn refusal(tried: &'static str, path: &Path) -> impl Fn(io::Error) -> Trouble {
     move |cause| Trouble::Refusal(OpenError::Io { tried, path: path.to_path_buf(), cause })
 }
 
-/// Tells damage from what the host refuses.
-pub(super) fn sort_out(file: &Path, error: DatabaseError) -> Trouble {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            Trouble::Refusal(OpenError::Locked(file.to_path_buf()))
-        }
-        DatabaseError::Storage(StorageError::Io(cause)) if !means_damage(&cause) => {
-            refusal("read the store", file)(cause)
-        }
-        other => Trouble::Damage(other.to_string()),
+/// Tells damage from what the host refuses. Damage is what says of the bytes that they are wrong, and nothing else: a file
+/// that could not be read just now may have all of a node's work in it, and an older copy must not take its place.
+pub(super) fn sort_out(file: &Path, error: impl Into<redb::Error>) -> Trouble {
+    use redb::Error as E;
+    match error.into() {
+        E::DatabaseAlreadyOpen | E::LockProtocolMismatch => Trouble::Refusal(OpenError::Locked(file.to_path_buf())),
+        E::Io(cause) if means_damage(&cause) => Trouble::Damage(cause.to_string()),
+        E::Io(cause) => refusal("read the store", file)(cause),
+        // Of an operation before this one, which did not tell its own.
+        E::PreviousIo => refusal("read the store", file)(io::Error::from_raw_os_error(libc::EIO)),
+        damage @ (E::Corrupted(_)
+        | E::UpgradeRequired(_)
+        | E::ValueTooLarge(_)
+        | E::TableTypeMismatch { .. }
+        | E::TypeDefinitionChanged { .. }
+        | E::TableIsMultimap(_)
+        | E::TableIsNotMultimap(_)
+        | E::TableDoesNotExist(_)) => Trouble::Damage(damage.to_string()),
+        other => refusal("read the store", file)(io::Error::other(other)),
     }
 }
 
@@ -279,18 +331,17 @@ fn means_damage(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
 }
 
-/// Gives free pages back to the file system; a failure costs space and nothing else.
-fn compact(db: &mut Database, file: &Path) {
+/// Gives free pages back to the file system.
+fn compact(db: &mut Database, file: &Path) -> Result<(), redb::Error> {
     let bytes = fs::metadata(file).map_or(0, |meta| meta.len());
     if bytes < COMPACT_BYTES_MIN {
-        return;
+        return Ok(());
     }
-    let used = db.begin_write().ok().and_then(|t| t.stats().ok().map(|s| s.stored_bytes() + s.metadata_bytes()));
-    if used.is_some_and(|used| used < bytes / 2)
-        && let Err(e) = db.compact()
-    {
-        tracing::warn!("cannot make {} smaller: {e}; it keeps its {bytes} bytes", file.display());
+    let stats = db.begin_write()?.stats()?;
+    if stats.stored_bytes() + stats.metadata_bytes() < bytes / 2 {
+        db.compact()?;
     }
+    Ok(())
 }
 
 /// Renames a file to the first free `….damaged-<n>`; none is ever overwritten.

@@ -16,6 +16,7 @@ use crash_backend::{CrashBackend, Random};
 #[path = "../../tests/support/crash_backend.rs"]
 mod crash_backend;
 mod damage;
+mod medium;
 
 fn record(name: &str, revision: u64) -> Record {
     let meta = Meta { revision, ..Meta::named("default", name) };

@@ -59,7 +59,7 @@ fn a_service_manager_is_told_that_the_node_is_ready_and_goes_round() {
         let length = manager.recv(&mut text).unwrap();
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
-    assert_eq!(hear(), "READY=1\nSTATUS=running");
+    assert_eq!(hear(), "READY=1\nSTATUS=running\nWATCHDOG=1");
     for _ in 0..3 {
         assert_eq!(hear(), "WATCHDOG=1");
     }

@@ -58,6 +58,20 @@ impl Small {
         assert!(mounted.success());
         Small(path)
     }
+
+    fn mount_again(&self, how: &[&str]) {
+        assert!(Command::new("mount").args(how).arg(&self.0).status().unwrap().success());
+    }
+
+    /// Read-only from now on for whoever comes by its name; shims keep the files that they have open.
+    fn seal(&self) {
+        self.mount_again(&["--bind", self.0.to_str().unwrap()]);
+        self.mount_again(&["-o", "remount,bind,ro"]);
+    }
+
+    fn unseal(&self) {
+        assert!(Command::new("umount").arg(&self.0).status().unwrap().success());
+    }
 }
 
 impl Drop for Small {
@@ -191,18 +205,68 @@ fn a_program_whose_log_finds_no_room_goes_on() {
     device.stop();
 }
 
+/// Nobody's node is kept up by a directory that never was one: who typed its name hears of it.
 #[test]
-fn a_read_only_data_directory_is_named() {
-    if !needs_root("a_read_only_data_directory_is_named") {
+fn a_new_node_on_a_read_only_disk_fails_at_once() {
+    if !needs_root("a_new_node_on_a_read_only_disk_fails_at_once") {
         return;
     }
     let device = Device::prepare(&[]);
     let disk = Small::mount(device.data());
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk.0).status().unwrap();
-    assert!(remounted.success());
+    disk.mount_again(&["-o", "remount,ro"]);
     let (code, words) = device.fail_to_boot();
     assert!(code == 1 && words.contains(device.data().to_str().unwrap()), "{words}");
     assert!(words.to_lowercase().contains("read-only"), "{words}");
+}
+
+#[test]
+fn a_read_only_disk_is_waited_for_while_pods_go_on() {
+    if !needs_root("a_read_only_disk_is_waited_for_while_pods_go_on") {
+        return;
+    }
+    let mut device = Device::prepare(&[]);
+    let disk = Small::mount(device.data());
+    device.boot();
+    let (gate, done) = (device.path().join("gate"), device.path().join("done"));
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    let program = format!("read x < {}; echo > {}", gate.display(), done.display());
+    let job = serde_json::json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "gated"},
+        "spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "main", "command": ["sh", "-c", program]}]}}}
+    });
+    device.apply(&job.to_string());
+    device.wait_for("jsonpath={.status.ready}=1", "job/gated");
+    device.crash();
+    disk.seal();
+    device.boot_until("it says that it waits", |said| said.err.contains("waits for its disk"));
+    let said = device.say(&["get", "pods"]);
+    assert!(said.code == 1 && said.err.contains("waits for its disk"), "{said:?}");
+    assert!(said.err.contains("Read-only file system") && said.err.contains("pinnace.redb"), "{said:?}");
+    assert_ne!(device.with_file("apply", MAP).code, 0, "nothing is accepted that cannot be kept");
+    let data = device.data();
+    let dump = device.say(&["store", "dump", "--data-dir", data.to_str().unwrap()]);
+    assert!(dump.code == 0 && dump.out.contains("\"record\":\"Job\""), "the file can be read: {dump:?}");
+    assert!(dump.err.starts_with("note: ") && dump.err.contains("waits for its disk"), "{dump:?}");
+    // Who reads the file as `store dump` does, just when the node tries again, does not end the node.
+    let reader = fs::File::open(&data).unwrap();
+    device.eventually("the reader has it", |_| reader.try_lock_shared().ok());
+    device.eventually("the node meets the reader", |device| device.log().contains("is using it").then_some(()));
+    drop(reader);
+    fs::write(&gate, "go\n").unwrap();
+    device.eventually("the work is done meanwhile", |_| done.exists().then_some(()));
+    disk.unseal();
+    device.eventually("it goes on by itself", |device| device.say(&["get", "nodes"]).ok());
+    device.wait_for("condition=complete", "job/gated");
+    assert_eq!(device.json(&["job", "gated"])["status"]["succeeded"], 1);
+    device.apply(MAP);
+    assert_eq!(device.stop(), 0);
+
+    // Who is told to stop while it waits, stops.
+    disk.seal();
+    device.boot_until("it says that it waits", |said| said.err.contains("waits for its disk"));
+    assert_eq!(device.stop(), 0);
+    disk.unseal();
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use pinnace::model::{Effect, Key, Kind, Now, Plan, Record, Scope, Spec, State, Write};
+use pinnace::model::attempt::VolumeContent;
+use pinnace::model::{AttemptId, Effect, Key, Kind, Now, Plan, Pod, Record, Scope, Spec, State, Uid, Write};
 use serde_json::{Value, json};
 
 macro_rules! bugs {
@@ -84,6 +85,18 @@ bugs! {
     KeepPruned => "is of a set that does not want it",
     /// An object belongs to the set of the wider scope.
     WrongOwner => "has the right of way",
+    /// The evidence of an end that only informs as yet goes with it.
+    ForgetQuietEnds => "is forgotten before its end is durable",
+    /// A start does not know which attempts may have begun beyond what is durable.
+    ForgetReserved => "was started 2 times",
+    /// A change of a ConfigMap or Secret does not reach the pods that mount it.
+    LoseProjects => "is not what the volume holds",
+    /// A volume is made with empty files.
+    SpoilVolumes => "is not what the volume holds",
+    /// A pod that waits for a ConfigMap or a Secret is not looked at again.
+    WaitForEver => "waits for what is there",
+    /// The files of a pod outlive it.
+    KeepVolumes => "has files and no record",
     /// Deadlines are slept through.
     NeverWake => "did not ask to be woken for",
     /// The same is written again and again.
@@ -110,6 +123,7 @@ impl Bug {
             Bug::LoseKills => matches!(effect, Effect::Kill(_) | Effect::Terminate(_)),
             Bug::LoseRemoves => matches!(effect, Effect::Remove(_)),
             Bug::LoseForgets => matches!(effect, Effect::Forget(_)),
+            Bug::LoseProjects => matches!(effect, Effect::Project(..)),
             _ => false,
         }
     }
@@ -152,6 +166,14 @@ impl Bug {
         }
         match self {
             Bug::LoseMaps => plan.writes.retain(|write| !is_map(write) || matches!(write, Write::Delete(_))),
+            Bug::ForgetQuietEnds => plan.effects.extend(plan.writes.iter().flat_map(kept_evidence).map(Effect::Forget)),
+            Bug::WaitForEver => {
+                let waits = |pod: &Uid| state.pod_by_uid(pod).and_then(|r| r.as_pod()).is_some_and(waits_for_a_volume);
+                plan.effects.retain(|effect| !matches!(effect, Effect::Start(launch) if waits(&launch.attempt.pod)));
+                let starts = |record: &Record| record.as_pod().is_some_and(|pod| pod.is_live() && waits(&pod.meta.uid));
+                plan.writes.retain(|write| !matches!(write, Write::Put(record) if starts(record)));
+            }
+            Bug::SpoilVolumes => plan.effects.iter_mut().for_each(spoil_volumes),
             Bug::KeepPruned => plan.writes.retain(|write| !is_map(write) || matches!(write, Write::Put(_))),
             _ => plan.writes.iter_mut().for_each(|write| self.spoil_write(write, state)),
         }
@@ -194,6 +216,28 @@ impl Bug {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+/// Attempts whose end this write makes known and not durable.
+fn kept_evidence(write: &Write) -> Vec<AttemptId> {
+    let Write::Put(record) = write else { return Vec::new() };
+    let Some(pod) = record.as_pod() else { return Vec::new() };
+    let kept = pod.statuses().filter(|status| status.evidence_from == Some(status.restarts));
+    let id = |name: &str, number| AttemptId { pod: pod.meta.uid.clone(), container: name.to_string(), number };
+    kept.map(|status| id(&status.name, status.restarts)).collect()
+}
+
+fn waits_for_a_volume(pod: &Pod) -> bool {
+    !pod.spec.volumes.is_empty() && !pod.is_live()
+}
+
+fn spoil_volumes(effect: &mut Effect) {
+    let Effect::Start(launch) = effect else { return };
+    for volume in &mut launch.volumes {
+        if let VolumeContent::Files(files) = &mut volume.content {
+            files.iter_mut().for_each(|file| file.data.clear());
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What must hold after each turn, told from the ledger of the kernel and the committed state alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use pinnace::model::cronjob::ConcurrencyPolicy;
 use pinnace::model::pod::RestartPolicy;
+use pinnace::model::volume::Volume;
 use pinnace::model::{CronJob, Job, Key, Kind, Now, Pod, State, Timestamp, Uid};
 
-use crate::kernel::Kernel;
+use crate::kernel::{Files, Kernel};
 
 #[derive(Default)]
 pub struct Checks {
@@ -35,6 +38,7 @@ impl Checks {
         self.jobs_only_go_forward(state);
         self.schedules_fire_once(state, Some(now));
         no_more_than_asked(state, kernel);
+        volumes_hold_the_newest(state, kernel);
         for record in state.of_kind(Kind::Job) {
             let job = record.as_job().expect("a Job");
             within_its_time(state, job, now);
@@ -122,6 +126,41 @@ pub fn jobs_of<'a>(state: &'a State, cron: &CronJob) -> impl Iterator<Item = &'a
 
 pub fn pods_of<'a>(state: &'a State, owner: &Uid) -> impl Iterator<Item = &'a Pod> {
     state.owned_by(owner).filter_map(|key| state.get(key)?.as_pod())
+}
+
+/// What a live pod mounts is what its ConfigMap or Secret says now; of one that is gone the pod keeps what it has.
+fn volumes_hold_the_newest(state: &State, kernel: &Kernel) {
+    let live: BTreeSet<&Uid> = kernel.live.keys().map(|attempt| &attempt.pod).collect();
+    for pod in state.of_kind(Kind::Pod).filter_map(|record| record.as_pod()).filter(|pod| live.contains(&pod.meta.uid))
+    {
+        if pod.meta.deleting.is_some() || pod.status.phase.is_terminal() {
+            continue;
+        }
+        for volume in &pod.spec.volumes {
+            let found = kernel.volumes.get(&(pod.meta.uid.clone(), volume.name.clone()));
+            let Some(newest) = source(state, volume) else { continue };
+            let name = &pod.meta.name;
+            assert_eq!(
+                found,
+                newest.as_ref().or(found),
+                "{name}: the newest {} is not what the volume holds",
+                volume.name
+            );
+            assert!(found.is_some(), "{name} runs without its volume {}", volume.name);
+        }
+    }
+}
+
+/// The files of a volume as its object has them now; the inner none: the object is not there. Outer: holds no object.
+pub fn source(state: &State, volume: &Volume) -> Option<Option<Files>> {
+    let record = |kind, name: &str| state.get(&Key::new(kind, "default", name));
+    if let Some(data) = &volume.config_map {
+        let map = record(Kind::ConfigMap, &data.name).and_then(|record| record.as_config_map());
+        return Some(map.map(|map| map.spec.data.iter().map(|(k, text)| (k.clone(), BASE64.encode(text))).collect()));
+    }
+    let data = volume.secret.as_ref()?;
+    let secret = record(Kind::Secret, &data.name).and_then(|record| record.as_secret());
+    Some(secret.map(|secret| secret.spec.data.clone().into_iter().collect()))
 }
 
 /// Invariant 5: live processes never exceed what was asked.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pinnace::model::attempt::Stamp;
+use pinnace::model::attempt::{Stamp, VolumeContent, VolumeOrder};
 use pinnace::model::{AttemptId, BootId, Exit, Found, FoundState, HowEnded, Launch, Timestamp, Uid};
 
 use crate::crash_backend::Random;
@@ -48,7 +48,12 @@ pub struct Kernel {
     pub done: BTreeSet<AttemptId>,
     pids: u32,
     pub claims_hold: bool,
+    /// What the pods' volumes of files hold, in memory as the runtime keeps them: a path's data in base64.
+    pub volumes: BTreeMap<(Uid, String), Files>,
+    pub volumes_go: bool,
 }
+
+pub type Files = BTreeMap<String, String>;
 
 impl Kernel {
     pub fn new() -> Kernel {
@@ -68,6 +73,8 @@ impl Kernel {
             done: BTreeSet::new(),
             pids: 100,
             claims_hold: true,
+            volumes: BTreeMap::new(),
+            volumes_go: true,
         }
     }
 
@@ -87,6 +94,12 @@ impl Kernel {
             return None;
         }
         self.claims.insert(attempt.clone());
+        for volume in &launch.volumes {
+            if let Some(files) = files(volume) {
+                // One that was made before is kept.
+                self.volumes.entry((attempt.pod.clone(), volume.name.clone())).or_insert(files);
+            }
+        }
         self.pods_on_disk.insert(attempt.pod.clone());
         *self.started.entry(attempt.clone()).or_default() += 1;
         self.pids += 1;
@@ -112,7 +125,17 @@ impl Kernel {
         self.end(attempt, HowEnded::Signal(9))
     }
 
+    /// Replaces the content of a volume.
+    pub fn project(&mut self, pod: &Uid, volume: &VolumeOrder) {
+        if let Some(files) = files(volume) {
+            self.volumes.insert((pod.clone(), volume.name.clone()), files);
+        }
+    }
+
     pub fn remove(&mut self, pod: &Uid) {
+        if self.volumes_go {
+            self.volumes.retain(|(of, _), _| of != pod);
+        }
         self.live.retain(|attempt, _| attempt.pod != *pod);
         self.exits.retain(|attempt, _| attempt.pod != *pod);
         self.pods_on_disk.remove(pod);
@@ -165,6 +188,7 @@ impl Kernel {
         }
         self.live.clear();
         self.claims.clear();
+        self.volumes.clear();
         self.boots += 1;
         self.uptime = Duration::from_secs(5);
         self.wall = self.wall.plus(away);
@@ -181,6 +205,13 @@ impl Kernel {
             .iter()
             .map(|(attempt, exit)| Found { attempt: attempt.clone(), state: FoundState::Exited(exit.clone()) });
         live.chain(exited).collect()
+    }
+}
+
+fn files(volume: &VolumeOrder) -> Option<Files> {
+    match &volume.content {
+        VolumeContent::Empty { .. } => None,
+        VolumeContent::Files(files) => Some(files.iter().map(|file| (file.path.clone(), file.data.clone())).collect()),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pinnace::model::pod::ContainerState;
+use pinnace::model::pod::{ContainerState, ContainerStatus};
 use pinnace::model::{AttemptId, Effect, Key, Kind, Launch, Pod, Record, SetKey, State, Uid, Write};
 
 type Records = BTreeMap<Key, Arc<Record>>;
@@ -76,7 +76,8 @@ impl Ledger {
         let a = &launch.attempt;
         let status = self.pod(&a.pod).and_then(|pod| pod.status_of(&a.container));
         // An order that a dead daemon left on its way may have been carried out meanwhile; the second one does nothing.
-        let known = status.is_some_and(|s| s.restarts > a.number || (s.restarts == a.number && is_begun(&s.state)));
+        let is_known = |s: &ContainerStatus| s.restarts > a.number || (s.restarts == a.number && is_begun(&s.state));
+        let known = status.is_some_and(|s| s.reserved >= a.number || is_known(s));
         assert!(known, "attempt {a} starts before its intent is durable");
     }
 

@@ -96,3 +96,14 @@ pub fn cron_job(cron: &Cron) -> String {
         "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: tick}}\nspec:\n  schedule: \"{schedule}\"\n  concurrencyPolicy: {policy}\n{more}  jobTemplate:\n    spec:\n      template:\n        spec:\n          restartPolicy: OnFailure\n          terminationGracePeriodSeconds: 5\n          containers:\n          - {{name: main, command: [\"work\", \"{seconds}\", \"0\"]}}\n"
     )
 }
+
+/// A DaemonSet whose pod mounts the ConfigMap `conf` and the Secret `key`.
+pub fn reader(version: u64) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: reader}}\nspec:\n  selector: {{matchLabels: {{app: reader}}}}\n  template:\n    metadata: {{labels: {{app: reader}}, annotations: {{version: \"{version}\"}}}}\n    spec:\n      terminationGracePeriodSeconds: 5\n      volumes:\n      - {{name: conf, configMap: {{name: conf}}}}\n      - {{name: key, secret: {{secretName: key}}}}\n      containers:\n      - name: main\n        command: [\"forever\"]\n        volumeMounts: [{{name: conf, mountPath: /run/conf}}, {{name: key, mountPath: /run/key}}]\n"
+    )
+}
+
+pub fn secret(name: &str, value: u64) -> String {
+    format!("---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{v: \"{value}\"}}\n")
+}

@@ -6,10 +6,10 @@ use std::time::Duration;
 use pinnace::model::daemonset::UpdateKind;
 use pinnace::model::pod::{ContainerState, Phase};
 use pinnace::model::set::MemberState;
-use pinnace::model::{DaemonSet, Job, Key, Kind, Now, Pod, Set, State, Uid};
+use pinnace::model::{AttemptId, DaemonSet, Job, Key, Kind, Now, Pod, Set, State, Uid};
 
 use crate::broker::Broker;
-use crate::checks::{jobs_of, pods_of};
+use crate::checks::{jobs_of, pods_of, source};
 use crate::kernel::Kernel;
 use crate::script::STEADY;
 
@@ -23,6 +23,7 @@ pub fn check(state: &State, kernel: &Kernel, broker: &Broker, now: &Now) {
     sets_own_what_they_want(state);
     finished_jobs_go(state, now);
     updates_have_arrived(state);
+    who_waited_for_a_volume_runs(state, kernel);
 }
 
 /// The Job that only faults disturbed: complete, every success counted once, no more work than was asked but where a
@@ -77,8 +78,29 @@ fn nothing_is_left_behind(state: &State, kernel: &Kernel) {
     for uid in &kernel.pods_on_disk {
         assert!(pods.contains_key(uid), "pod {uid} has a directory and no record");
     }
-    let left: Vec<_> = kernel.exits.keys().collect();
+    for (uid, volume) in kernel.volumes.keys() {
+        assert!(pods.contains_key(uid), "volume {volume} of pod {uid} has files and no record");
+    }
+    // Of an end that becomes durable with the next attempt.
+    let is_kept = |attempt: &&AttemptId| {
+        let status = pods.get(&attempt.pod).and_then(|pod| pod.status_of(&attempt.container));
+        status.and_then(|status| status.evidence_from).is_some_and(|from| from <= attempt.number)
+    };
+    let left: Vec<_> = kernel.exits.keys().filter(|attempt| !is_kept(attempt)).collect();
     assert!(left.is_empty(), "exit records that were never taken in: {left:?}");
+}
+
+/// Of the DaemonSets in the script only one mounts anything, and its program never ends: once all is there, its pod lives.
+fn who_waited_for_a_volume_runs(state: &State, kernel: &Kernel) {
+    for set in state.of_kind(Kind::DaemonSet).filter_map(|record| record.as_daemon_set()) {
+        let volumes = &set.spec.template.spec.volumes;
+        let all_there = volumes.iter().filter_map(|volume| source(state, volume)).all(|files| files.is_some());
+        let lives = |pod: &Pod| kernel.live.keys().any(|attempt| attempt.pod == pod.meta.uid);
+        if !volumes.is_empty() && all_there {
+            let name = &set.meta.name;
+            assert!(pods_of(state, &set.meta.uid).any(lives), "the pod of {name} waits for what is there");
+        }
+    }
 }
 
 fn deletions_came_to_an_end(state: &State, now: &Now) {

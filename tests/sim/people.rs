@@ -49,6 +49,7 @@ impl World {
                 self.clock_was_set = true;
                 self.turn();
             }
+            Act::CutPower => self.cut_power(),
             Act::SetClock => {
                 self.kernel.clock_is_set = true;
                 // Later than all that was shown, so that the floor lets it pass.
@@ -105,12 +106,14 @@ impl World {
         self.replace(cron);
     }
 
-    /// A person's hand on an object of a set.
+    /// A person's hand on objects of sets.
     fn change_map(&mut self, value: u64) {
-        let Some(found) = self.named(Kind::ConfigMap, "shared") else { return };
-        let map = found.as_config_map().expect("a ConfigMap").clone();
-        let spec = Spec::new(json!({"data": {"v": format!("by hand {value}")}})).expect("a valid map");
-        self.replace(ConfigMap { spec, ..map });
+        for found in ["shared", "conf"].iter().filter_map(|name| self.named(Kind::ConfigMap, name)).collect::<Vec<_>>()
+        {
+            let map = found.as_config_map().expect("a ConfigMap").clone();
+            let spec = Spec::new(json!({"data": {"v": format!("by hand {value}")}})).expect("a valid map");
+            self.replace(ConfigMap { spec, ..map });
+        }
     }
 
     fn uncordon(&mut self) {

@@ -2,6 +2,7 @@
 //! second one at each step of the recovery. Nothing is left to chance but what a cut keeps of unsynced writes.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
 use crate::bugs::Bug;
@@ -66,7 +67,10 @@ pub fn pairs(seed: u64, stride: usize) -> Vec<Point> {
 /// All that can befall a script: it is played once in peace to see how long it is.
 fn blows_within(script: &Script, seed: u64) -> Vec<Blow> {
     let point = Point { script: script.name, seed, blows: Vec::new() };
-    let (ops, effects) = point.run(None, false).before_peace;
+    let played = catch_unwind(AssertUnwindSafe(|| point.run(None, false)));
+    let Ok(World { before_peace: (ops, effects), .. }) = played else {
+        panic!("{}", crate::how_to_replay(&format!("PINNACE_SIM_POINT='{point}'")))
+    };
     let at_store = (1..=ops).flat_map(|n| {
         [How::Kill, How::PowerCut, How::IoError, How::DiskFull].map(|how| Blow { how, at: At::Store(n) })
     });

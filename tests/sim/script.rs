@@ -41,6 +41,8 @@ pub enum Act {
         seconds: i64,
     },
     SetClock,
+    /// In a script; by chance it is a fault like others.
+    CutPower,
 }
 
 /// The slot of a Job that is disturbed by faults alone, never by people: its ledger must be exact.
@@ -78,7 +80,7 @@ fn pick<'a>(random: &mut Random, from: &[&'a str]) -> &'a str {
 
 /// One thing that happens, drawn with weights. `turn` rises, so that a revision made of it does too.
 pub fn draw(random: &mut Random, turn: u64) -> Act {
-    match random.next() % 26 {
+    match random.next() % 30 {
         0..=3 => publish(all("jobs"), jobs(random)),
         4..=6 => publish(all("agents"), agents(random)),
         7 | 8 => publish(all("cron"), cron(random)),
@@ -102,9 +104,17 @@ pub fn draw(random: &mut Random, turn: u64) -> Act {
         21 => Act::ChangeMap { value: random.next() % 9 },
         22 => Act::DeleteSet,
         23 => Act::SuspendCron { suspend: random.chance(2) },
+        25 => publish(all("readers"), say::reader(random.next() % 3)),
+        26 | 27 => publish(all("conf"), change(random, say::map("conf", turn))),
+        28 => publish(all("key"), change(random, say::secret("key", turn))),
         24 => Act::StepClock { seconds: if random.chance(2) { 189_000_000 } else { -189_000_000 } },
         _ => Act::SetClock,
     }
+}
+
+/// A content, or now and then none: the slot is cleared and what was in it pruned.
+fn change(random: &mut Random, text: String) -> String {
+    if random.chance(4) { String::new() } else { text }
 }
 
 /// A Job of any mode, and a map beside it: another content of the set under the same Job is taken or refused as a whole.
@@ -228,6 +238,58 @@ pub fn scripts() -> Vec<Script> {
                 (daemons(4, "OnDelete"), 3),
                 (Act::DeletePod, 10),
                 (Act::DeleteSet, 10),
+            ],
+        ),
+        script(
+            "volumes",
+            vec![
+                (publish(all("readers"), say::reader(1)), 3),
+                (publish(all("conf"), say::map("conf", 1)), 2),
+                (publish(all("key"), say::secret("key", 1)), 3),
+                (publish(all("conf"), say::map("conf", 2)), 2),
+                (Act::ChangeMap { value: 8 }, 2),
+                (publish(all("key"), say::secret("key", 2)), 2),
+                (publish(all("readers"), say::reader(2)), 10),
+                (publish(all("conf"), ""), 2),
+                (Act::DeletePod, 10),
+                (publish(all("conf"), say::map("conf", 3)), 3),
+            ],
+        ),
+        script(
+            "crashes",
+            vec![
+                (
+                    publish(
+                        all("agents"),
+                        say::daemon_set(&Daemons {
+                            version: 1,
+                            strategy: "RollingUpdate",
+                            command: "[\"work\", \"1\", \"1\"]",
+                        }),
+                    ),
+                    3100,
+                ),
+                (Act::Drain, 5),
+                (Act::Uncordon, 30),
+                (Act::DeletePod, 20),
+            ],
+        ),
+        // The seventh attempt has begun with a number that was reserved, and no record of it is anywhere.
+        script(
+            "reserved",
+            vec![
+                (
+                    publish(
+                        all("agents"),
+                        say::daemon_set(&Daemons {
+                            version: 1,
+                            strategy: "RollingUpdate",
+                            command: "[\"work\", \"100\", \"1\"]",
+                        }),
+                    ),
+                    1350,
+                ),
+                (Act::CutPower, 200),
             ],
         ),
         script("updates", vec![(daemons(1, "RollingUpdate"), 3), (daemons(2, "RollingUpdate"), 10)]),

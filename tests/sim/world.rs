@@ -7,7 +7,7 @@ use std::time::Duration;
 use pinnace::core::step;
 use pinnace::model::node::Facts;
 use pinnace::model::{
-    Booted, Effect, Exit, HowEnded, Launch, LinkSeen, Now, Observed, Plan, Seen, State, Timestamp, Uid, Wake,
+    Booted, Effect, Exit, HowEnded, Launch, LinkSeen, Now, Observed, Plan, Record, Seen, State, Timestamp, Uid, Wake,
 };
 use pinnace::store::Store;
 
@@ -81,6 +81,7 @@ impl World {
     pub fn new(seed: u64, bug: Option<Bug>, log: bool) -> World {
         let mut kernel = Kernel::new();
         kernel.claims_hold = bug != Some(Bug::NoClaim);
+        kernel.volumes_go = bug != Some(Bug::KeepVolumes);
         World {
             random: Random(seed),
             kernel,
@@ -351,9 +352,9 @@ impl World {
                 Effect::Forget(attempt) => self.kernel.forget(attempt),
                 Effect::Remove(pod) => self.kernel.remove(pod),
                 Effect::Settle(push) => drop(self.broker.unsettled.remove(push)),
-                // Images and volumes are files of the runtime's; what is decided of them is tested with the core.
-                Effect::Project(..)
-                | Effect::Pull(_)
+                Effect::Project(pod, volume) => self.kernel.project(pod, volume),
+                // Images are files of the runtime's; what is decided of them is tested with the core.
+                Effect::Pull(_)
                 | Effect::SweepImages(_)
                 | Effect::Answer { .. }
                 | Effect::Publish(_)
@@ -384,6 +385,7 @@ impl World {
         let state = State::new(loaded.revision, loaded.records, Default::default());
         self.ledger.reopened(&state);
         self.checks.reopened(&state);
+        let state = if self.bug == Some(Bug::ForgetReserved) { without_reserved(&state) } else { state };
         let found = if self.bug == Some(Bug::AdoptNothing) { Vec::new() } else { self.kernel.found() };
         let found = found.into_iter().map(|mut found| {
             if let pinnace::model::FoundState::Exited(exit) = &mut found.state {
@@ -488,10 +490,18 @@ impl World {
     }
 
     fn die_between_turns(&mut self) {
+        let power = self.random.chance(2);
+        self.end_between_turns(power);
+    }
+
+    pub fn cut_power(&mut self) {
+        self.end_between_turns(true);
+    }
+
+    fn end_between_turns(&mut self, power: bool) {
         if self.daemon.is_none() {
             return;
         }
-        let power = self.random.chance(2);
         let fault = if power { Fault::PowerCutBetweenTurns } else { Fault::KilledBetweenTurns };
         self.fired.insert(fault);
         self.say(&format!("*** {fault:?}"));
@@ -526,6 +536,17 @@ fn was_woken_for(wake: &Wake, plan: &Plan, now: &Now) {
     let is_due = wake.uptime.is_some_and(|at| at <= now.uptime) || wake.wall.is_some_and(|at| at <= now.wall);
     let acts = plan.durable || !plan.effects.is_empty();
     assert!(is_due || !acts, "the core decides what it did not ask to be woken for: {wake:?} at {now:?}: {plan:?}");
+}
+
+/// As a start with a bug sees it: no attempt began but those of which the records say so.
+fn without_reserved(state: &State) -> State {
+    let mut records: Vec<Record> = state.all().map(|record| (**record).clone()).collect();
+    for record in &mut records {
+        if let Record::Pod(pod) = record {
+            pod.status.containers.iter_mut().for_each(|status| status.reserved = 0);
+        }
+    }
+    State::new(state.revision, records, state.settings.clone())
 }
 
 /// What a shim wrote, as a daemon with a bug reads it.

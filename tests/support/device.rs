@@ -18,8 +18,12 @@ pub struct Device {
     dir: tempfile::TempDir,
     node: Option<Child>,
     arguments: Vec<String>,
+    /// The program that is installed here.
+    binary: PathBuf,
     /// Runs everything as this user (root's tests of an ordinary user's node).
     user: Option<u32>,
+    /// How much longer ago this boot was to a daemon that is started now.
+    slept: Duration,
 }
 
 /// What a command came to.
@@ -41,7 +45,36 @@ impl Device {
     pub fn prepare(arguments: &[&str]) -> Device {
         let dir = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|a| (*a).to_string()).collect();
-        Device { dir, node: None, arguments, user: None }
+        Device {
+            dir,
+            node: None,
+            arguments,
+            binary: env!("CARGO_BIN_EXE_pinnace").into(),
+            user: None,
+            slept: Duration::ZERO,
+        }
+    }
+
+    /// Installs the program anew, as a package does: a file of its own that the test may replace.
+    #[allow(dead_code)]
+    pub fn install(&mut self, program: &[u8]) {
+        use std::os::unix::fs::PermissionsExt;
+        let (new, binary) = (self.path().join("pinnace.new"), self.path().join("pinnace"));
+        fs::write(&new, program).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &binary).unwrap();
+        self.binary = binary;
+    }
+
+    #[allow(dead_code)]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The program that runs the node.
+    #[allow(dead_code)]
+    pub fn running(&self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/exe", self.pid())).unwrap()
     }
 
     /// Arguments that were not known when it was prepared.
@@ -78,13 +111,12 @@ impl Device {
 
     /// `pinnace ARGS`, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let binary = env!("CARGO_BIN_EXE_pinnace");
         let mut command = match self.user {
-            None => Command::new(binary),
+            None => Command::new(&self.binary),
             Some(user) => {
                 let mut command = Command::new("setpriv");
                 let user = user.to_string();
-                command.args(["--reuid", &user, "--regid", &user, "--clear-groups", binary]);
+                command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(&self.binary);
                 command
             }
         };
@@ -92,11 +124,40 @@ impl Device {
         command
     }
 
+    /// Daemons that are started from now on find that the machine was suspended for this long in its present boot.
+    /// That is a time namespace: of the clocks it moves `CLOCK_BOOTTIME` alone.
+    #[allow(dead_code)]
+    pub fn sleep(&mut self, length: Duration) {
+        self.slept = length;
+    }
+
+    /// Whether this kernel has time namespaces and lets us make them.
+    #[allow(dead_code)]
+    pub fn can_sleep() -> bool {
+        let uptime = |command: &mut Command| {
+            let text = command.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())?;
+            text.split('.').next()?.parse::<u64>().ok()
+        };
+        let inside = uptime(sleeping(Duration::from_secs(3600), "cat".as_ref()).arg("/proc/uptime"));
+        let outside = uptime(Command::new("cat").arg("/proc/uptime"));
+        inside.zip(outside).is_some_and(|(inside, outside)| inside > outside + 1800)
+    }
+
+    fn daemon(&self) -> Command {
+        let node = ["node", "--name", "gw-7"];
+        if self.slept.is_zero() {
+            return self.command(&node);
+        }
+        let mut command = sleeping(self.slept, &self.binary);
+        command.args(node).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    }
+
     fn spawn(&self) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         // A test that wants a registry names it in a file of its own; no other node asks the world.
         let pulls = if self.arguments.iter().any(|a| a == "--config") { "true" } else { "false" };
-        self.command(&["node", "--name", "gw-7"])
+        self.daemon()
             .env("PINNACE_IMAGES_PULL", pulls)
             // How full the disk of this machine is must not decide what a test finds.
             .env("PINNACE_IMAGES_HIGH_PERCENT", "100")
@@ -113,15 +174,27 @@ impl Device {
 
     /// Starts the daemon and waits until it answers.
     pub fn boot(&mut self) {
+        self.boot_until("the node answers", |said| said.code == 0);
+    }
+
+    /// Starts the daemon and waits until it answers in this way when it is asked for its nodes.
+    pub fn boot_until(&mut self, what: &str, answered: impl Fn(&Said) -> bool) {
         assert!(self.node.is_none(), "one daemon at a time");
         self.node = Some(self.spawn());
-        self.eventually("the node answers", |device| device.say(&["get", "nodes"]).ok());
+        self.eventually(what, |device| answered(&device.say(&["get", "nodes"])).then_some(()));
     }
 
     /// Starts a daemon that is to fail: its exit code and its words.
     pub fn fail_to_boot(&self) -> (i32, String) {
         let before = self.log().len();
-        let code = self.spawn().wait().unwrap().code().unwrap_or(-1);
+        let (mut node, until) = (self.spawn(), Instant::now() + PATIENCE);
+        while node.try_wait().unwrap().is_none() {
+            if Instant::now() > until {
+                node.kill().unwrap();
+            }
+            std::thread::sleep(PACE);
+        }
+        let code = node.wait().unwrap().code().unwrap_or(-1);
         (code, self.log()[before..].to_string())
     }
 
@@ -294,6 +367,13 @@ fn remove_groups(group: &Path) -> std::io::Result<()> {
         remove_groups(&entry.path())?;
     }
     fs::remove_dir(group)
+}
+
+/// A program to which the boot was so much longer ago; it is the process that is started, not a child of it.
+fn sleeping(length: Duration, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--time", "--boottime", &length.as_secs().to_string()]).arg(program);
+    command
 }
 
 pub fn signal(pid: u32, signal: Signal) {

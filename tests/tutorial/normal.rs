@@ -38,6 +38,7 @@ impl Normal {
             (text("/status/addresses/0/address"), "<ip>".to_string()),
             (text("/status/addresses/1/address"), "<hostname>".to_string()),
             (text("/status/capacity/memory"), "<memory>".to_string()),
+            (text("/status/conditions/3/message"), "<clock>".to_string()),
             (env!("CARGO_MANIFEST_DIR").to_string(), "$PWD".to_string()),
         ];
         for field in ["kernelVersion", "osImage", "machineID", "systemUUID", "bootID", "architecture"] {

@@ -104,6 +104,9 @@ pub enum Verb {
     /// Print what the settings file may have
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Try another version of pinnace in place of the one that runs, and go back if it does not hold
+    #[command(after_help = help::UPDATE)]
+    Update(UpdateArgs),
     /// Show which fields a kind has and what is made of them
     #[command(after_help = help::EXPLAIN)]
     Explain(ExplainArgs),

@@ -73,6 +73,36 @@ pub struct ExplainArgs {
     pub api_version: Option<String>,
 }
 
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Show which version is in force and what became of the last update; so it is without --from, too
+    #[arg(value_enum, conflicts_with_all = ["from", "undo"])]
+    pub what: Option<UpdateWhat>,
+    /// The program or the release's .tar.gz: a file here, - for standard input, or http(s)://…, which the node fetches
+    #[arg(long, value_name = "FILE|URL", conflicts_with = "undo")]
+    pub from: Option<String>,
+    /// What its SHA-256 must be; needed for a URL, unless a signature is given
+    #[arg(long, value_name = "HEX", requires = "from")]
+    pub sha256: Option<String>,
+    /// Its signature by `ssh-keygen -Y sign -n pinnace`, a file here or http(s)://…
+    #[arg(long, value_name = "FILE|URL", requires = "from")]
+    pub signature: Option<String>,
+    /// How long it may take to prove itself
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub within: String,
+    /// Return once it is being tried
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Go back to the version before
+    #[arg(long)]
+    pub undo: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UpdateWhat {
+    Status,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Top {
     /// CPU and memory of pods

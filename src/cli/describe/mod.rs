@@ -88,7 +88,7 @@ async fn describe(kind: Kind, object: &Value, show_events: bool, s: &Session) ->
         Kind::Job => workload::job(&mut page, object),
         Kind::CronJob => workload::cron_job(&mut page, object),
         Kind::DaemonSet => workload::daemon_set(&mut page, object, &pods_of(object, s).await?),
-        Kind::Node => node::describe(&mut page, object, &pods_on(s).await?),
+        Kind::Node => node::describe(&mut page, object, &pods_on(s).await?, &figures(s).await),
         Kind::ConfigMap => generic::config_map(&mut page, object),
         Kind::Secret => generic::secret(&mut page, object),
         Kind::Namespace => generic::namespace(&mut page, object),
@@ -111,6 +111,21 @@ async fn pods_of(object: &Value, s: &Session) -> Result<Vec<Value>, Fail> {
     let uid = text_at(object, "/metadata/uid");
     let is_own = |pod: &&Value| list_at(pod, "/metadata/ownerReferences").iter().any(|o| text_at(o, "/uid") == uid);
     Ok(list_at(&list, "/items").iter().filter(is_own).cloned().collect())
+}
+
+/// The node's figures by their names, as below `/metrics`; none of a node that does not tell them.
+async fn figures(s: &Session) -> node::Figures {
+    let mut figures = node::Figures::new();
+    let Ok(mut lines) = s.client.stream("/metrics", "text/plain").await else { return figures };
+    while let Ok(Some(line)) = lines.line().await {
+        let line = String::from_utf8_lossy(&line);
+        if let Some((name, value)) = line.trim_end().split_once(' ')
+            && let Ok(value) = value.parse()
+        {
+            figures.insert(name.to_string(), value);
+        }
+    }
+    figures
 }
 
 async fn pods_on(s: &Session) -> Result<Vec<Value>, Fail> {

@@ -1,15 +1,20 @@
 //! The node: what it is, what it offers, and what its pods ask of it.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::page::Page;
-use crate::cli::duration::{age, rfc1123z};
+use crate::cli::duration::{age, human, rfc1123z};
 use crate::cli::json::{bool_at, entries_at, list_at, plain, text_at};
 use crate::model::Quantity;
 
 const ROLE: &str = "node-role.kubernetes.io/";
 
-pub fn describe(page: &mut Page, node: &Value, pods: &[Value]) {
+/// Of `/metrics`, by name.
+pub type Figures = BTreeMap<String, u64>;
+
+pub fn describe(page: &mut Page, node: &Value, pods: &[Value], figures: &Figures) {
     page.field(0, "Name", text_at(node, "/metadata/name"));
     let labels = entries_at(node, "/metadata/labels");
     let roles: Vec<&str> = labels.iter().filter_map(|(key, _)| key.strip_prefix(ROLE)).collect();
@@ -33,6 +38,7 @@ pub fn describe(page: &mut Page, node: &Value, pods: &[Value]) {
         entries_at(node, pointer).iter().for_each(|(name, amount)| page.field(1, name, plain(amount)));
     }
     system(page, node);
+    flash(page, figures);
     let pods: Vec<&Value> =
         pods.iter().filter(|p| !matches!(text_at(p, "/status/phase"), "Succeeded" | "Failed")).collect();
     requests(page, node, &pods);
@@ -74,6 +80,31 @@ fn system(page: &mut Page, node: &Value) {
     ] {
         page.field(1, label, text_at(node, &format!("/status/nodeInfo/{field}")));
     }
+}
+
+/// What wears the medium: bytes, since when, and what that comes to in a day.
+fn flash(page: &mut Page, figures: &Figures) {
+    let figure = |name: &str| figures.get(&format!("pinnace_{name}")).copied();
+    let rows = [
+        ("By this daemon", "store_bytes_written_total", "uptime_seconds", "it started"),
+        ("By everybody on its disk", "disk_bytes_written_total", "boot_seconds", "boot"),
+    ];
+    let known = rows.iter().filter_map(|(who, bytes, age, since)| {
+        let (bytes, age) = (figure(bytes)?, figure(age)?);
+        let a_day = bytes as f64 * 86_400.0 / age.max(1) as f64;
+        let text = format!("{} in {} since {since}", megabytes(bytes as f64), human(i64::try_from(age).ok()?));
+        // Of the first minutes a day cannot be told.
+        Some((who, if age < 3600 { text } else { format!("{text}, {} a day", megabytes(a_day)) }))
+    });
+    let known: Vec<_> = known.collect();
+    if !known.is_empty() {
+        page.line(0, "Written to flash:");
+        known.iter().for_each(|(who, text)| page.field(1, who, text));
+    }
+}
+
+fn megabytes(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
 }
 
 /// One resource: thousandths of a CPU, or bytes.

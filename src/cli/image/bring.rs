@@ -24,8 +24,8 @@ use super::{check_env, flag_words};
 
 const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces read ahead of the connection.
-const PIECES_MAX: usize = 4;
-const STDIN: &str = "-";
+pub const PIECES_MAX: usize = 4;
+pub const STDIN: &str = "-";
 
 pub async fn import(args: &ImageImport, s: &mut Session) -> Result<(), Fail> {
     check_env(&args.env)?;
@@ -75,7 +75,7 @@ fn open(from: &Path) -> Result<mpsc::Receiver<io::Result<Bytes>>, Fail> {
     Ok(receiver)
 }
 
-fn send(mut from: impl Read, to: &mpsc::Sender<io::Result<Bytes>>) {
+pub fn send(mut from: impl Read, to: &mpsc::Sender<io::Result<Bytes>>) {
     loop {
         let mut piece = vec![0; PIECE_BYTES];
         let read = match from.read(&mut piece) {
@@ -162,25 +162,25 @@ async fn follow(mut stream: Stream, bar: Bar, done: &str, s: &mut Session) -> Re
 
 /// What is done of each part, as far as it was told.
 #[derive(Default)]
-struct Parts {
+pub struct Parts {
     parts: BTreeMap<String, (u64, Option<u64>)>,
     last: String,
 }
 
 impl Parts {
-    fn hear(&mut self, progress: &Value) {
+    pub fn hear(&mut self, progress: &Value) {
         self.last = text_at(progress, "/what").to_string();
         let number = |name: &str| progress.get(name).and_then(Value::as_u64);
         self.parts.insert(self.last.clone(), (number("done").unwrap_or_default(), number("total")));
     }
 
     /// How much of what is known to come is done, from 0 to 1; none while nothing is known.
-    fn part(&self) -> Option<f64> {
+    pub fn part(&self) -> Option<f64> {
         let (done, total) = self.sums();
         (total > 0).then(|| done as f64 / total as f64)
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let (done, total) = self.sums();
         match total {
             0 => format!("{}, {}", self.last, size_text(self.parts.values().map(|(done, _)| done).sum())),

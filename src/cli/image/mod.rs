@@ -13,7 +13,7 @@ use super::fail::Fail;
 use super::json::text_at;
 use super::{Session, target};
 
-pub use bring::{export, import, pull};
+pub use bring::{PIECES_MAX, Parts, STDIN, export, import, pull, send};
 pub use show::{inspect, list, prune, remove};
 
 /// Adds an image, or changes the one of that name.

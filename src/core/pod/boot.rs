@@ -13,7 +13,7 @@ use crate::model::{
 
 use super::launch::launch;
 use super::start::{self, is_done, wants_attempt};
-use super::{exit, restart, save, say_of_pod, stop, volumes};
+use super::{exit, phase, restart, save, say_of_pod, stop, volumes};
 
 /// Every pod goes on from where its record and the evidence say it is. What has no record is ended and removed.
 pub fn booted(draft: &mut Draft, booted: &Booted) {
@@ -44,10 +44,11 @@ fn discard(draft: &mut Draft, found: &Found) {
 
 fn resume_pod(draft: &mut Draft, old: &Pod, found: &[&Found]) {
     let mut pod = old.clone();
-    forget_fetches(&mut pod);
+    start_afresh(&mut pod);
     let mut current: BTreeMap<AttemptId, &FoundState> = BTreeMap::new();
     for one in found {
-        catch_up(&mut pod, one, draft.now());
+        let began = began(one, draft.now());
+        catch_up(&mut pod, &one.attempt, began);
     }
     for one in found {
         if exit::is_current(&pod, &one.attempt) {
@@ -67,6 +68,10 @@ fn resume_pod(draft: &mut Draft, old: &Pod, found: &[&Found]) {
         let text = "Pod sandbox changed, it will be killed and re-created.";
         say_of_pod(draft, &pod, EventType::Normal, "SandboxChanged", text, "kubelet");
     }
+    pass_over_reserved(&mut pod, draft.now());
+    if pod.meta.deleting.is_none() && pod.status.started.is_some() {
+        phase::settle(draft, &mut pod);
+    }
     repeat_init(&mut pod, draft.now());
     if pod.is_active() {
         volumes::order_again(draft, &mut pod);
@@ -74,11 +79,12 @@ fn resume_pod(draft: &mut Draft, old: &Pod, found: &[&Found]) {
     save(draft, old, pod);
 }
 
-/// Whoever was fetching ended with the daemon before.
-fn forget_fetches(pod: &mut Pod) {
+/// Whoever was fetching ended with the daemon before. What a start finds is durable, and evidence of it is let go below.
+fn start_afresh(pod: &mut Pod) {
     for status in pod.status.init.iter_mut().chain(&mut pod.status.containers) {
         status.pulling = None;
         status.fetched = false;
+        status.evidence_from = None;
     }
 }
 
@@ -148,26 +154,45 @@ fn start_again(draft: &mut Draft, pod: &mut Pod, attempt: &AttemptId) {
     }
 }
 
-/// The evidence is ahead of the record, as after an older copy of the store was put back: the record follows, so that
-/// no attempt's number is used twice.
-fn catch_up(pod: &mut Pod, found: &Found, now: &Now) {
+/// The evidence is ahead of the record, as when intents were reserved, or after an older copy of the store was put back:
+/// the record follows, so that no attempt's number is used twice.
+pub fn catch_up(pod: &mut Pod, attempt: &AttemptId, began: Moment) {
     if pod.status.phase.is_terminal() {
         return;
     }
-    let Some(status) = pod.status_of_mut(&found.attempt.container) else { return };
-    if found.attempt.number <= status.restarts {
+    let Some(status) = pod.status_of_mut(&attempt.container) else { return };
+    if attempt.number <= status.restarts {
         return;
     }
-    let since = match &found.state {
-        FoundState::Exited(Exit { finished: Stamp { wall, boot, up_ms }, .. }) => {
-            Moment { wall: *wall, boot: boot.clone(), up_ms: *up_ms, wall_trusted: false }
+    status.last = restart::previous(status).cloned();
+    status.restarts = attempt.number;
+    status.stopping = None;
+    // It was restarted then, so the back-off goes on from there.
+    status.backoff.iter_mut().for_each(|backoff| backoff.updated = began.clone());
+    status.state = ContainerState::Starting { since: began };
+}
+
+fn began(found: &Found, now: &Now) -> Moment {
+    match &found.state {
+        FoundState::Exited(exit) => {
+            let Stamp { wall, boot, up_ms } = exit.started.as_ref().unwrap_or(&exit.finished).clone();
+            Moment { wall, boot, up_ms, wall_trusted: false }
         }
         FoundState::Live { .. } | FoundState::Lost => now.moment(),
-    };
-    status.last = restart::previous(status).cloned();
-    status.restarts = found.attempt.number;
-    status.stopping = None;
-    status.state = ContainerState::Starting { since };
+    }
+}
+
+/// In the boot in which they were reserved, claims tell which attempts began. After it nobody knows of the last one, so all
+/// count as begun.
+fn pass_over_reserved(pod: &mut Pod, now: &Now) {
+    for status in pod.status.init.iter_mut().chain(&mut pod.status.containers) {
+        let ended = restart::previous(status).is_some_and(|ended| ended.finished.boot != now.boot);
+        let rebooted = status.state.ended().is_some_and(|ended| ended.reason == exit::REBOOTED);
+        if !status.state.is_live() && (ended || rebooted) {
+            status.restarts = status.restarts.max(status.reserved);
+        }
+        status.reserved = 0;
+    }
 }
 
 /// After a reboot a pod begins with its first init container again, as when Kubernetes makes its sandbox anew; unless

@@ -4,13 +4,13 @@ use crate::core::draft::{Draft, owning_job};
 use crate::model::attempt::Stamp;
 use crate::model::pod::{Excuse, boot_of};
 use crate::model::{
-    AttemptId, ContainerState, ContainerStatus, Effect, Ended, EventType, Exit, HowEnded, Moment, Now, Pod,
+    AttemptId, ContainerState, ContainerStatus, Effect, Ended, EventType, Exit, HowEnded, Kind, Moment, Now, Pod,
 };
 
-use super::{save, say, stop};
+use super::{boot, phase, save, say, start, stop};
 
 /// Reason and exit code of what a reboot ended, as containerd reports it.
-const REBOOTED: &str = "Unknown";
+pub const REBOOTED: &str = "Unknown";
 const REBOOTED_CODE: i32 = 255;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -24,10 +24,14 @@ pub fn started(draft: &mut Draft, attempt: &AttemptId, pid: u32, at: &Stamp) {
         return draft.effect(Effect::Remove(attempt.pod.clone()));
     };
     let Some(old) = record.as_pod() else { return };
-    if !is_current(old, attempt) {
+    let mut pod = old.clone();
+    // An order of the daemon before, which the record does not know: see `ContainerStatus::reserved`.
+    if is_next(&pod, attempt) {
+        boot::catch_up(&mut pod, attempt, draft.now().moment());
+    }
+    if !is_current(&pod, attempt) {
         return draft.effect(Effect::Kill(attempt.clone()));
     }
-    let mut pod = old.clone();
     run(draft, &mut pod, &attempt.container, pid, Some(at));
     save(draft, old, pod);
 }
@@ -39,8 +43,19 @@ pub fn exited(draft: &mut Draft, exit: &Exit) {
     let record = draft.pod_by_uid(&id.pod);
     if let Some(old) = record.as_ref().and_then(|r| r.as_pod()).filter(|pod| is_current(pod, id)) {
         let mut pod = old.clone();
+        let was_stopped = pod.status_of(&id.container).is_some_and(|c| c.stopping.is_some());
         end(draft, &mut pod, exit);
+        if !was_stopped && may_wait(&pod, exit) {
+            return wait(draft, pod, &id.container);
+        }
+        release(&mut pod, &id.container);
+        // The Job is looked at before its pods, and must know work that was done before its deadline passed.
+        if pod.meta.deleting.is_none() {
+            phase::settle(draft, &mut pod);
+        }
         save(draft, old, pod);
+    } else if record.as_ref().and_then(|r| r.as_pod()).is_some_and(|pod| is_kept(pod, id)) {
+        return;
     }
     // Carried out after this step's commit: the status that the evidence proves is durable by then.
     draft.effect(Effect::Forget(id.clone()));
@@ -49,9 +64,50 @@ pub fn exited(draft: &mut Draft, exit: &Exit) {
     }
 }
 
+/// Whether the end may become durable with the intent of the next attempt, so that a restart costs one commit. It is
+/// found again until then: the exit record stays where it is. A Job counts ends, a stop was asked for by somebody, and
+/// where no attempt follows there is no later commit: those do not wait. Nor does what has no record.
+fn may_wait(pod: &Pod, exit: &Exit) -> bool {
+    let is_of_job = pod.meta.owner.as_ref().is_some_and(|owner| owner.kind == Kind::Job);
+    let is_recorded = match exit.how {
+        HowEnded::Code(_) | HowEnded::Signal(_) => true,
+        HowEnded::NotStarted(_) | HowEnded::Lost => false,
+    };
+    let (policy, name) = (pod.spec.restart_policy, &exit.attempt.container);
+    let goes_on = pod.meta.deleting.is_none()
+        && !stop::is_overdue(pod)
+        && !pod.status.init.iter().any(|c| c.name == *name && start::is_done(c))
+        && pod.status_of(name).is_some_and(|c| start::wants_attempt(c, policy));
+    is_recorded && goes_on && !is_of_job
+}
+
+/// The end is known, and its evidence still needed.
+fn is_kept(pod: &Pod, id: &AttemptId) -> bool {
+    pod.status_of(&id.container).is_some_and(|c| c.evidence_from.is_some_and(|from| from <= id.number))
+}
+
+/// What comes next is durable at once again.
+fn release(pod: &mut Pod, container: &str) {
+    if let Some(status) = pod.status_of_mut(container) {
+        status.reserved = 0;
+    }
+}
+
+fn wait(draft: &mut Draft, mut pod: Pod, container: &str) {
+    if let Some(status) = pod.status_of_mut(container) {
+        status.evidence_from.get_or_insert(status.restarts);
+    }
+    draft.put_quietly(pod);
+}
+
 /// The attempt is the one that the pod's record says is under way.
 pub fn is_current(pod: &Pod, id: &AttemptId) -> bool {
     pod.status_of(&id.container).is_some_and(|c| c.restarts == id.number && c.state.is_live())
+}
+
+fn is_next(pod: &Pod, id: &AttemptId) -> bool {
+    let status = pod.status_of(&id.container);
+    status.is_some_and(|c| c.restarts.checked_add(1) == Some(id.number) && !c.state.is_live() && c.last.is_some())
 }
 
 /// A starting container is running from now on; a running one is left as it is.

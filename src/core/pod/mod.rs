@@ -25,7 +25,7 @@ use crate::core::draft::Draft;
 use crate::core::job;
 use crate::model::node::Halt;
 use crate::model::pod::{Backoff, Excuse};
-use crate::model::{Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef, Pod};
+use crate::model::{AttemptId, ContainerStatus, Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef, Pod};
 
 pub use boot::booted;
 pub use exit::{exited, started};
@@ -102,12 +102,25 @@ pub fn remove(draft: &mut Draft, pod: &Pod) {
     draft.effect(Effect::Remove(pod.meta.uid.clone()));
 }
 
-/// Writes what has changed: durably when a promise rests on it, else to ride with the next commit.
-fn save(draft: &mut Draft, old: &Pod, new: Pod) {
+/// Writes what has changed: durably when a promise rests on it, else to ride with the next commit. A durable commit lets
+/// go of the evidence that was kept for it.
+fn save(draft: &mut Draft, old: &Pod, mut new: Pod) {
     if Promise::of(old) == Promise::of(&new) {
-        draft.put_quietly(new);
-    } else {
-        draft.put(new);
+        return draft.put_quietly(new);
+    }
+    let kept: Vec<String> = new.statuses().filter(|c| c.evidence_from.is_some()).map(|c| c.name.clone()).collect();
+    kept.iter().for_each(|name| let_go(draft, &mut new, name));
+    draft.put(new);
+}
+
+/// Of the evidence of a container's attempts that are over, in a step that makes their ends durable.
+fn let_go(draft: &mut Draft, pod: &mut Pod, container: &str) {
+    let uid = pod.meta.uid.clone();
+    let Some(status) = pod.status_of_mut(container) else { return };
+    let Some(from) = status.evidence_from.take() else { return };
+    let over = status.restarts.saturating_add(u32::from(!status.state.is_live()));
+    for number in from..over {
+        draft.effect(Effect::Forget(AttemptId { pod: uid.clone(), container: container.to_string(), number }));
     }
 }
 
@@ -125,21 +138,38 @@ struct Promise<'p> {
 
 #[derive(PartialEq)]
 struct ContainerPromise<'p> {
-    attempt: u32,
-    is_live: bool,
-    ended: Option<&'p Ended>,
-    backoff: Option<&'p Backoff>,
+    /// None while it restarts with numbers that are reserved.
+    attempt: Option<AttemptPromise<'p>>,
+    reserved: u32,
+    excused_restarts: u32,
+    backoff_ms: Option<u64>,
+    image_id: &'p str,
     stopping: Option<&'p Moment>,
 }
 
-impl Promise<'_> {
-    fn of(pod: &Pod) -> Promise<'_> {
+#[derive(PartialEq)]
+struct AttemptPromise<'p> {
+    number: u32,
+    is_live: bool,
+    ended: Option<&'p Ended>,
+    backoff: Option<&'p Backoff>,
+}
+
+impl<'p> Promise<'p> {
+    fn of(pod: &'p Pod) -> Promise<'p> {
         let status = &pod.status;
-        let containers = pod.statuses().map(|c| ContainerPromise {
-            attempt: c.restarts,
+        let attempt = |c: &'p ContainerStatus| AttemptPromise {
+            number: c.restarts,
             is_live: c.state.is_live(),
             ended: restart::previous(c),
             backoff: c.backoff.as_ref(),
+        };
+        let containers = pod.statuses().map(|c| ContainerPromise {
+            attempt: (c.reserved == 0).then(|| attempt(c)),
+            reserved: c.reserved,
+            excused_restarts: c.excused_restarts,
+            backoff_ms: c.backoff.as_ref().map(|b| b.delay_ms),
+            image_id: &c.image_id,
             stopping: c.stopping.as_ref().map(|s| &s.since),
         });
         Promise {

@@ -54,6 +54,11 @@ pub fn doubled(backoff: &Backoff, now: &Now) -> Backoff {
     Backoff { delay_ms: backoff.delay_ms.saturating_mul(2).min(millis(DELAY_MAX)), updated: now.moment() }
 }
 
+/// It grows no more.
+pub fn is_longest(backoff: &Backoff) -> bool {
+    backoff.delay_ms == millis(DELAY_MAX)
+}
+
 fn is_over(backoff: &Backoff, ended: &Ended) -> bool {
     between(&backoff.updated, &ended.finished) > CALM
 }

@@ -5,12 +5,16 @@ use std::time::Duration;
 use crate::core::draft::Draft;
 use crate::core::image;
 use crate::model::pod::RestartPolicy;
-use crate::model::{Container, ContainerState, ContainerStatus, Effect, Ended, EventType, Launch, Pod};
+use crate::model::{Container, ContainerState, ContainerStatus, Effect, Ended, EventType, Kind, Launch, Pod};
 
 use super::launch::launch;
 use super::refusal::Refusal;
+use super::{let_go, say, shown};
 use super::{pull, restart, volumes};
-use super::{say, shown};
+
+/// Of a container that keeps crashing, the intent of one restart is the intent of so many more: a commit for all of them.
+/// After a reboot as many numbers at most are passed over.
+const RESERVED: u32 = 7;
 
 /// Writes the intent of each attempt that is due into the pod and has it started once that is durable.
 pub fn start_due(draft: &mut Draft, pod: &mut Pod) {
@@ -90,6 +94,10 @@ fn is_excused(pod: &Pod, container: &str, ended: &Ended) -> bool {
 /// Intent before process: the effect is carried out only when the state that is set here is durable.
 fn begin(draft: &mut Draft, pod: &mut Pod, launch: Launch, crash: Option<&Ended>, is_excused: bool) {
     let now = draft.now();
+    let can_reserve = !is_excused && can_reserve(pod, &launch.attempt.container);
+    if pod.status_of(&launch.attempt.container).is_some_and(|c| c.reserved < launch.attempt.number) {
+        let_go(draft, pod, &launch.attempt.container);
+    }
     let Some(status) = pod.status_of_mut(&launch.attempt.container) else { return };
     status.last = restart::previous(status).cloned();
     status.restarts = launch.attempt.number;
@@ -97,12 +105,22 @@ fn begin(draft: &mut Draft, pod: &mut Pod, launch: Launch, crash: Option<&Ended>
     if let Some(ended) = crash {
         status.backoff = Some(restart::after_restart(status.backoff.as_ref(), ended, now));
     }
+    if status.reserved < status.restarts {
+        let is_slow = can_reserve && status.backoff.as_ref().is_some_and(restart::is_longest);
+        status.reserved = if is_slow { status.restarts.saturating_add(RESERVED) } else { 0 };
+    }
     status.pull = None;
     status.pulling = None;
     status.fetched = false;
     status.stopping = None;
     status.state = ContainerState::Starting { since: now.moment() };
     draft.effect(Effect::Start(Box::new(launch)));
+}
+
+/// A Job counts attempts, and an init container that is done must be known to be.
+fn can_reserve(pod: &Pod, container: &str) -> bool {
+    let is_of_job = pod.meta.owner.as_ref().is_some_and(|owner| owner.kind == Kind::Job);
+    !is_of_job && pod.status.containers.iter().any(|c| c.name == container)
 }
 
 fn wait_after_crash(draft: &mut Draft, pod: &mut Pod, name: &str, ended: &Ended, delay: Duration) {

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::challenge::{self, Challenge};
 use super::hosts;
-use super::http::Response;
 use super::keyring::{Keyring, Login};
 use super::trouble::Trouble;
-use super::url::Url;
 use super::wire::{Ask, Wire};
+use crate::transport::http::Response;
+use crate::transport::url::Url;
 
 /// A token server says a few kilobytes.
 const TOKEN_BYTES_MAX: usize = 256 * 1024;

@@ -12,11 +12,11 @@ use crate::model::id::sha256_hex;
 
 use super::document::Blob;
 use super::hosts::Endpoint;
-use super::http::Response;
 use super::meter::Meter;
-use super::partial::Partial;
 use super::trouble::Trouble;
 use super::wire::Wire;
+use crate::transport::http::Response;
+use crate::transport::partial::Partial;
 
 /// A try that brought so much was no failure: a bad line may break a large blob many times.
 const PROGRESS_BYTES: u64 = 64 * 1024;

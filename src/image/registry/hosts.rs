@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use crate::model::{RegistriesConfig, RegistryHost};
 
-use super::trust::Judge;
-use super::url::{Scheme, Url, is_loopback};
+use crate::transport::trust::Judge;
+use crate::transport::url::{Scheme, Url, is_loopback};
 
 /// How references, logins and settings name the registry of images without a host.
 const DOCKER: &str = "docker.io";

@@ -15,13 +15,13 @@ use super::auth::Doorkeeper;
 use super::blob::{self, Source};
 use super::document::Blob;
 use super::hosts::Endpoint;
-use super::http::{Client, Patience};
 use super::meter::{Busy, Claim, Meter};
-use super::partial::{self, Partial};
 use super::resolve::FoundImage;
-use super::retry::Retries;
-use super::trust::Trust;
 use super::wire::Wire;
+use crate::transport::http::{Client, Patience};
+use crate::transport::partial::{self, Partial};
+use crate::transport::retry::Retries;
+use crate::transport::trust::Trust;
 
 /// What all threads of one fetch share.
 pub struct Visit<'a> {

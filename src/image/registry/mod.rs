@@ -14,16 +14,11 @@ mod blob;
 mod challenge;
 mod document;
 mod hosts;
-mod http;
 mod keyring;
 mod layers;
 mod meter;
-mod partial;
 mod resolve;
-mod retry;
 mod trouble;
-mod trust;
-mod url;
 mod wire;
 
 use std::fs::File;
@@ -41,7 +36,8 @@ use self::keyring::Keyring;
 use self::layers::{Layers, Visit};
 use self::meter::{Busy, Meter};
 use self::resolve::{Found, FoundImage, Wanted};
-use self::trust::Trust;
+use crate::transport::partial;
+use crate::transport::trust::Trust;
 
 /// A larger file of logins is none.
 const DOCKER_CONFIG_BYTES_MAX: u64 = 1 << 20;

@@ -11,10 +11,10 @@ use crate::model::image::Reference;
 use super::blob::{self, Source};
 use super::document::{self, Blob, Document, MANIFEST_BYTES_MAX, Manifest};
 use super::hosts::Endpoint;
-use super::http::Response;
 use super::meter::Meter;
 use super::trouble::Trouble;
 use super::wire::Wire;
+use crate::transport::http::Response;
 
 /// A list may name lists.
 const DEPTH_MAX: usize = 3;

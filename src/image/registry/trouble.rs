@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::image::ImageError;
 
-use super::http::Fault;
+use crate::transport::http::Fault;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {

@@ -8,10 +8,10 @@ use crate::model::RegistriesConfig;
 
 use super::auth::{Doorkeeper, challenges};
 use super::hosts::{self, Endpoint};
-use super::http::{Client, Fault, Request, Response};
-use super::retry::{self, Retries};
 use super::trouble::Trouble;
-use super::url::Url;
+use crate::transport::http::{Client, Fault, Request, Response};
+use crate::transport::retry::{self, Retries};
+use crate::transport::url::Url;
 
 const REDIRECTS_MAX: usize = 5;
 

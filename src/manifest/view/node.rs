@@ -54,7 +54,7 @@ fn conditions(node: &Node) -> Vec<Value> {
         if held {
             ("ClockTrusted", false, "ClockNotSet", "the wall clock is not set: CronJobs are held until it is".into())
         } else {
-            ("ClockTrusted", true, "ClockSet", "the wall clock is trusted".into())
+            ("ClockTrusted", true, "ClockSet", kept_right(node.status.facts.clock_synchronised).into())
         },
     ];
     rows.into_iter()
@@ -62,6 +62,14 @@ fn conditions(node: &Node) -> Vec<Value> {
             Condition { kind, is, since: since.clone(), reason, message }.show("lastHeartbeatTime", since.clone())
         })
         .collect()
+}
+
+fn kept_right(synchronised: Option<bool>) -> &'static str {
+    match synchronised {
+        Some(true) => "the wall clock is trusted and synchronised",
+        Some(false) => "the wall clock is trusted; the kernel says that it is not synchronised (NTP)",
+        None => "the wall clock is trusted; whether it is synchronised is not known",
+    }
 }
 
 fn addresses(facts: &Facts) -> Value {

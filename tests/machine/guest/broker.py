@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from broker_seen import is_connected
 from lib import *
 
 
@@ -10,19 +11,6 @@ def publish(slot, *objects):
     text = pathlib.Path("/run/machine-set.yaml")
     text.write_text("\n---\n".join(json.dumps(o) for o in objects))
     must(f"mosquitto_pub -r -q 1 -f {text} -t pn/demo/d/all/{slot}")
-
-
-def is_connected():
-    return "pinnace_link_connected 1" in sh("python3 -c '" + FETCH + "'")
-
-
-FETCH = """
-import socket
-s = socket.socket(socket.AF_UNIX)
-s.connect("/run/pinnace/pinnace.sock")
-s.sendall(b"GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n")
-while b := s.recv(65536): print(b.decode(), end="")
-"""
 
 
 @case("mosquitto_pub -r -f is all that a push takes")

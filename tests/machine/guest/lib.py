@@ -41,6 +41,8 @@ def _line(e):
 
 def scene():
     """How the node looks: for whoever reads about a failure."""
+    if not pathlib.Path(PINNACE).exists():
+        return "no binary is installed\n" + sh("journalctl -u pinnace -n 15 --no-pager -o cat")
     shown = ["get pods,jobs,cronjobs,daemonsets -A -o wide".split(), ["events", "-A"]]
     text = "\n".join(sh([PINNACE, *verb], timeout=30) for verb in shown)
     return text[-4000:] + sh("journalctl -u pinnace -n 15 --no-pager -o cat")

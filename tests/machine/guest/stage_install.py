@@ -9,10 +9,14 @@ LAST = "reboot"
 
 @case("systemd-analyze finds nothing wrong with the unit")
 def _():
-    install_only = f"install -m 0644 {HERE}/../pinnace.service /etc/systemd/system/ && install -m 0755 {HERE}/../pinnace /usr/local/bin/"
+    install_only = f"install -m 0644 {HERE}/../pinnace.service {HERE}/../pinnace.slice /etc/systemd/system/ && install -m 0755 {HERE}/../pinnace /usr/local/bin/"
     must(install_only)
     settings("bounds:\n  pod_pids_max: 64\nlabels:\n  disk: ssd\n")
-    same("systemd-analyze verify", must("systemd-analyze verify /etc/systemd/system/pinnace.service"), "")
+    # Settings of a later systemd (254) than the guest's, which this one says that it passes over.
+    later = ("RestartSteps", "RestartMaxDelaySec")
+    said = must("systemd-analyze verify /etc/systemd/system/pinnace.service").splitlines()
+    known = [line for line in said if "Unknown key" in line and any(f"'{key}'" in line for key in later)]
+    same("systemd-analyze verify", [line for line in said if line not in known], [])
 
 
 @case("systemctl enable --now returns when the node is ready")
@@ -33,7 +37,7 @@ def _():
 def _():
     apply(pod("place", container("main", "exec sleep 100000")))
     place = running_pod("place")
-    unit = "/system.slice/pinnace.service"
+    unit = "/pinnace.slice/pinnace.service"
     assert read(f"/proc/{main_pid()}/cgroup").startswith("0::" + unit), read(f"/proc/{main_pid()}/cgroup")
     for below in [tree(), tree() / "pods", group(place).parent, group(place)]:
         have = read(below / "cgroup.subtree_control").split()

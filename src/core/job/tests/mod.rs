@@ -410,8 +410,20 @@ fn a_pod_that_vanishes_without_an_end_has_failed() {
 /// The whole core: the step that sees a Job starts its pod, the one that sees the exit completes it.
 #[test]
 fn from_a_job_to_a_process_and_back() {
+    ends_well(never(json!({})), 0);
+}
+
+/// As after a time without a daemon: deadline and success are seen in one step, and the success was first.
+#[test]
+fn work_that_was_done_before_its_deadline_is_complete_whenever_that_is_seen() {
+    ends_well(never(json!({"activeDeadlineSeconds": 30})), 1000);
+}
+
+/// The exit is seen so many seconds after it.
+#[track_caller]
+fn ends_well(spec: Value, late_s: u64) {
     let mut world = World::new();
-    world.put(new_job("j", never(json!({}))));
+    world.put(new_job("j", spec));
     let plan = step(&world.state, &Observed::default(), &world.now);
     world.state.apply(&plan.writes);
     let Some(Effect::Start(launch)) = plan.effects.first() else { panic!("{:?}", plan.effects) };
@@ -426,6 +438,8 @@ fn from_a_job_to_a_process_and_back() {
         started: None,
         finished: stamp,
     };
+    world.now.uptime += std::time::Duration::from_secs(late_s);
+    world.now.wall = world.now.wall.plus(std::time::Duration::from_secs(late_s));
     let plan = step(&world.state, &Observed { seen: vec![Seen::Exited(exit)] }, &world.now);
     world.state.apply(&plan.writes);
     assert_eq!(world.told(), "0/1/0 SuccessCriteriaMet Complete");

@@ -392,3 +392,55 @@ fn wild_numbers_break_nothing() {
 fn pod_of_two() -> Pod {
     pod("two", spec("Never", &["x", "y"]))
 }
+
+/// A container that has crashed until attempt 6 is the durable intent of the seven after it as well; that state.
+fn reserving() -> (World, State) {
+    let mut w = World::new();
+    w.run(spec("Always", &["c"]));
+    for delay in [0, 10, 20, 40, 80, 160] {
+        w.started("c").exits("c", 1).pass(delay);
+    }
+    assert_eq!((w.status("c").restarts, w.status("c").reserved, w.durable), (6, 13, true));
+    let durable = w.state.clone();
+    w.started("c").exits("c", 1).pass(300).started("c").effects();
+    assert_eq!((w.status("c").restarts, w.status("c").reserved, w.durable), (7, 13, false));
+    (w, durable)
+}
+
+#[test]
+fn in_the_same_boot_claims_tell_which_reserved_attempts_began() {
+    let (mut w, durable) = reserving();
+    let (sixth, seventh) = (AttemptId { number: 6, ..w.attempt("c") }, w.attempt("c"));
+    let ended = Exit { attempt: sixth.clone(), ..w.exit("c", HowEnded::Code(1)) };
+    let live = FoundState::Live { pid: Some(9), started: Some(w.stamp()) };
+    w.state = durable;
+    w.booted(vec![Found { attempt: sixth, state: FoundState::Exited(ended) }, Found { attempt: seventh, state: live }]);
+    assert_eq!((w.shown("c"), w.effects(), w.durable), ("running #7".into(), vec!["forget c/6".into()], true));
+    w.exits("c", 1);
+    assert_eq!(w.wakes_in(), Some(300), "the back-off goes on");
+}
+
+#[test]
+fn after_a_reboot_the_next_attempt_comes_after_all_that_were_reserved() {
+    let (mut w, durable) = reserving();
+    let ended = Exit { attempt: AttemptId { number: 6, ..w.attempt("c") }, ..w.exit("c", HowEnded::Code(1)) };
+    w.state = durable;
+    w.reboot("boot-2", 0);
+    w.booted(vec![Found { attempt: ended.attempt.clone(), state: FoundState::Exited(ended) }]);
+    assert_eq!((w.effects(), w.status("c").reserved), (vec!["forget c/6".into()], 0));
+    w.pass(300);
+    assert_eq!(w.effects(), ["start c/14"], "nobody knows whether 7 to 13 began");
+}
+
+#[test]
+fn an_order_of_a_reserved_attempt_that_arrives_late_is_taken_up() {
+    let (mut w, durable) = reserving();
+    let seventh = w.attempt("c");
+    let ended = Exit { attempt: AttemptId { number: 6, ..seventh.clone() }, ..w.exit("c", HowEnded::Code(1)) };
+    w.state = durable;
+    w.booted(vec![Found { attempt: ended.attempt.clone(), state: FoundState::Exited(ended) }]);
+    w.effects();
+    let at = w.stamp();
+    w.see([Seen::Started { attempt: seventh, pid: 7, at }]);
+    assert_eq!((w.shown("c"), w.effects()), ("running #7".into(), vec![]));
+}

@@ -261,7 +261,12 @@ impl Chaos {
         let recorded: BTreeSet<AttemptId> =
             self.state.of_kind(Kind::Pod).filter_map(|r| r.as_pod()).flat_map(live_of).collect();
         assert_eq!(self.live, recorded, "what runs is what the records say");
-        assert_eq!(self.evidence.len(), 0, "evidence goes when it is counted");
+        let is_kept = |id: &AttemptId| {
+            let pod = self.state.pod_by_uid(&id.pod).and_then(|r| r.as_pod());
+            let from = pod.and_then(|pod| pod.status_of(&id.container)?.evidence_from);
+            from.is_some_and(|from| from <= id.number)
+        };
+        assert_eq!(self.evidence.keys().find(|id| !is_kept(id)), None, "evidence goes when it is counted");
     }
 }
 

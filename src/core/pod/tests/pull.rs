@@ -87,7 +87,7 @@ fn always_asks_before_each_attempt_and_never_does_not() {
     assert_eq!(w.launches()[0].root, crate::model::attempt::Root::Layers(vec!["layer-of-d2".into()]));
     w.started("c").effects();
     w.exits("c", 1);
-    assert_eq!(w.effects(), ["forget c/0".to_string(), format!("pull {IMAGE}")], "the second attempt asks again");
+    assert_eq!(w.effects(), [format!("pull {IMAGE}")], "the second attempt asks again");
     for policy in ["IfNotPresent", "Never"] {
         let mut w = stored();
         w.run(of_image(policy));

@@ -57,7 +57,7 @@ fn all_containers_are_stopped_together_and_none_is_started_again() {
     let mut w = World::new();
     w.run(spec("Always", &["a", "b", "c"])).started("a").started("b").exits("c", 1).exits("c", 1).effects();
     w.delete(30);
-    assert_eq!(w.effects(), ["terminate a/0", "terminate b/0"]);
+    assert_eq!(w.effects(), ["terminate a/0", "terminate b/0", "forget c/1"]);
     w.exits("a", 1).pass(100);
     assert_eq!(w.effects(), ["forget a/0", "kill b/0"]);
     w.exits("b", 0);

@@ -361,7 +361,7 @@ fn a_container_between_two_attempts_finds_the_new_content() {
 fn a_new_content_comes_before_the_attempt_that_is_started_in_the_same_step() {
     let mut w = live();
     w.add(config_map("m", json!({"a": "2"}))).exits("c", 1);
-    assert_eq!(w.effects(), ["forget c/0", "project uid-p map", "start c/1"]);
+    assert_eq!(w.effects(), ["project uid-p map", "forget c/0", "start c/1"]);
 }
 
 #[test]

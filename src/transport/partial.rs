@@ -58,6 +58,8 @@ impl Partial {
         }
     }
 
+    /// Bytes that are here.
+    #[allow(clippy::len_without_is_empty)] // It is no collection.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -78,8 +80,17 @@ impl Partial {
     }
 
     pub fn is(&self, hex: &str) -> bool {
+        self.sha256() == hex
+    }
+
+    /// Of what is there, in lower-case hexadecimal.
+    pub fn sha256(&self) -> String {
         let digest = self.hash.clone().finish();
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>() == hex
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// To be read from its beginning.

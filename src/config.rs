@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd;
 use serde_json::{Map, Value};
 
+use crate::manifest::read_settings;
 use crate::model::update::UpdateKey;
 use crate::model::{Broker, ImagesConfig, Labels, Mqtt, Protocol, RegistriesConfig, Settings};
 
@@ -178,7 +179,7 @@ impl Config {
     pub fn data_dir(file: Option<&Path>, flag: Option<String>, env: impl Fn(&str) -> Option<String>) -> PathBuf {
         let in_file = || {
             let text = fs::read_to_string(file.unwrap_or(Path::new(DEFAULT_FILE))).ok()?;
-            let document: Value = serde_yaml::from_str(&text).ok()?;
+            let document = read_settings(&text).ok()?;
             document.get("data_dir")?.as_str().map(String::from)
         };
         let in_env = || env(&env_name("data_dir")).filter(|value| !value.is_empty());
@@ -319,10 +320,7 @@ fn read_file(file: &Path) -> Result<(String, Vec<(String, Value)>), ConfigError>
     let text = fs::metadata(file)
         .and_then(|meta| if meta.len() > FILE_BYTES_MAX { Err(too_large()) } else { fs::read_to_string(file) })
         .map_err(|e| wrong(format!("cannot be read: {e}")))?;
-    // A file that has comments alone is an empty configuration.
-    let empty = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
-    let document = if empty { Value::Null } else { serde_yaml::from_str(&text).map_err(|e| wrong(e.to_string()))? };
-    let keys = match document {
+    let keys = match read_settings(&text).map_err(wrong)? {
         Value::Null => Map::new(),
         Value::Object(keys) => keys,
         _ => return Err(wrong("must be a mapping of keys to values".into())),
@@ -331,6 +329,7 @@ fn read_file(file: &Path) -> Result<(String, Vec<(String, Value)>), ConfigError>
     Ok((source, flat))
 }
 
+/// An error is told without the lines around its place: what draws them is larger than what reads them.
 fn flatten(keys: Map<String, Value>) -> Result<Vec<(String, Value)>, String> {
     let mut flat = Vec::new();
     for (key, value) in keys {

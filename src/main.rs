@@ -1,15 +1,15 @@
 //! Picks the role from the arguments: the node, a verb that asks it, or one that looks after the device without it.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
-use pinnace::cli::NoDump;
 use pinnace::cli::args::{Cli, ConfigVerb, DebugVerb, DoctorArgs, InitArgs, NodeArgs, StoreVerb, Verb, Where};
+use pinnace::cli::{NoDump, print};
 use pinnace::config::{Config, ConfigError, DEFAULT_FILE, Flags, keys};
-use pinnace::doctor::{self, Subject, System};
+use pinnace::doctor::{self, Host, Running, Subject, System};
 use pinnace::init::{self, Wish};
 use pinnace::runtime::Spawner;
 use pinnace::update::{Here, Home, launch};
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // Before anything is allocated: each container's shim is a fork of this one, and carries along what it carries.
     let mut spawner = std::env::args_os().nth(1).filter(|verb| verb == "node").map(|_| Spawner::fork());
     let here = spawner.is_some().then(|| choose_program(&mut spawner)).flatten();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(e) => return usage(&e),
     };
@@ -29,10 +29,10 @@ fn main() -> ExitCode {
         }
         Verb::Node(args) => run_node(args, spawner.unwrap_or_else(Spawner::fork), here),
         Verb::Store(StoreVerb::Dump(args)) => {
-            cli::dump(&cli).unwrap_or_else(|why| dump_file(args.data_dir.clone(), &why))
+            cli::dump(&cli, args.data_dir.as_deref()).unwrap_or_else(|why| dump_file(args.data_dir.clone(), &why))
         }
-        Verb::Doctor(args) => examine(args),
-        Verb::Debug(DebugVerb::Dump(args)) => report(&args.at),
+        Verb::Doctor(args) => examine(&cli, args),
+        Verb::Debug(DebugVerb::Dump(args)) => report(&cli, &args.at),
         Verb::Init(args) => make_ready(args),
         Verb::Config(ConfigVerb::Schema) => print(&pretty(&keys::schema())),
         _ => cli::run(&cli),
@@ -63,24 +63,26 @@ fn value_of(arguments: &[String], flag: &str) -> Option<String> {
     arguments.iter().find_map(joined).or_else(apart)
 }
 
-/// `store dump` while no daemon has the store: the file itself.
+/// `store dump` where no daemon gives it: the file itself.
 fn dump_file(dir: Option<PathBuf>, no_node: &NoDump) -> ExitCode {
     let flags = Flags { data_dir: dir.map(|dir| dir.to_string_lossy().into_owned()), ..Flags::default() };
     let config = match Config::load(None, flags, env) {
         Ok(config) => config,
         Err(e) => return fail(&e.to_string()),
     };
+    let dir = config.data_dir.display();
     let no_node = match no_node {
-        NoDump::Nobody => "no node answers",
+        NoDump::Nobody => "no node answers".to_string(),
         NoDump::Waits(text) => {
-            eprintln!("note: read from the file in {}: {text}", config.data_dir.display());
-            "the node has no store yet"
+            eprintln!("note: read from the file in {dir}: {text}");
+            "the node has no store yet".to_string()
         }
+        NoDump::Elsewhere(place) => format!("the node that answers has its store in {}, not in {dir}", place.display()),
     };
     match store::dump(&config.data_dir, &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.
-        Err(store::DumpError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(store::DumpError::Write(e)) if e.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("error: {no_node}, and {why}");
             ExitCode::FAILURE
@@ -103,8 +105,7 @@ fn run_node(args: &NodeArgs, spawner: std::io::Result<Spawner>, here: Option<(Pa
         Err(e) => return unusable(&e.to_string(), here.as_ref()),
     };
     if args.check_config {
-        println!("the settings are in order: node {} in {}", config.name, config.data_dir.display());
-        return ExitCode::SUCCESS;
+        return print(&format!("the settings are in order: node {} in {}\n", config.name, config.data_dir.display()));
     }
     let spawner = match spawner {
         Ok(spawner) => spawner,
@@ -133,7 +134,11 @@ fn unusable(why: &str, here: Option<&(PathBuf, Here)>) -> ExitCode {
 }
 
 fn load(args: &NodeArgs) -> Result<Config, ConfigError> {
-    let flags = Flags {
+    Config::load(args.config.as_deref(), flags(args), env)
+}
+
+fn flags(args: &NodeArgs) -> Flags {
+    Flags {
         data_dir: text(args.data_dir.as_deref()),
         run_dir: text(args.run_dir.as_deref()),
         name: args.name.clone(),
@@ -142,8 +147,7 @@ fn load(args: &NodeArgs) -> Result<Config, ConfigError> {
         broker: args.broker.clone(),
         fleet: args.fleet.clone(),
         stop_pods: args.stop_pods,
-    };
-    Config::load(args.config.as_deref(), flags, env)
+    }
 }
 
 fn env(name: &str) -> Option<String> {
@@ -154,31 +158,68 @@ fn text(path: Option<&Path>) -> Option<String> {
     path.map(|path| path.to_string_lossy().into_owned())
 }
 
-/// The node that is meant. Settings that cannot be used are a finding, so the defaults have to do then.
-fn subject(at: &Where, session: bool) -> Subject {
+/// The node that is meant, with the settings that it runs with where one answers and no file was named. Settings that
+/// cannot be used are a finding, so the defaults have to do then.
+fn subject(cli: &Cli, at: &Where, session: bool) -> Subject {
+    let run_dir = at.run_dir.clone().or_else(|| run_dir_of(cli));
     let flags =
-        || Flags { data_dir: text(at.data_dir.as_deref()), run_dir: text(at.run_dir.as_deref()), ..Flags::default() };
+        || Flags { data_dir: text(at.data_dir.as_deref()), run_dir: text(run_dir.as_deref()), ..Flags::default() };
     let file = at.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    let given = |config, settings| Subject { config, settings, running: None, session };
     match Config::load(at.config.as_deref(), flags(), env) {
-        Ok(config) if file.exists() => Subject { config, settings: Ok(file), session },
-        Ok(config) => Subject { config, settings: Ok("none: every setting has its default".into()), session },
+        Ok(config) => match at.config.is_none().then(|| running(&config, at, session)).flatten() {
+            Some(subject) => subject,
+            None if file.exists() => given(config, Ok(file)),
+            None => given(config, Ok("none: every setting has its default".into())),
+        },
         Err(e) => {
             let config = Config::load(Some(Path::new("/dev/null")), flags(), |_| None);
             let config = config.unwrap_or_else(|_| Config::defaults(env));
-            Subject { config, settings: Err(e.to_string()), session }
+            given(config, Err(e.to_string()))
         }
     }
 }
 
-fn examine(args: &DoctorArgs) -> ExitCode {
-    let checks = doctor::examine(&System, &subject(&args.at, args.session));
+/// Where the socket is that the verbs are told of.
+fn run_dir_of(cli: &Cli) -> Option<PathBuf> {
+    let from_env = || std::env::var_os("PINNACE_SOCKET").filter(|socket| !socket.is_empty()).map(PathBuf::from);
+    cli.socket.clone().or_else(from_env)?.parent().map(Path::to_path_buf)
+}
+
+/// What the node that answers was started with: its flags and its environment, as the kernel has them. None: nobody answers,
+/// or it is somebody else's, or of a release that has other flags.
+fn running(at: &Config, given: &Where, session: bool) -> Option<Subject> {
+    let pid = System.ask(&at.socket(), "/livez").ok()?.pid;
+    let process = |name: &str| PathBuf::from(format!("/proc/{pid}/{name}"));
+    let words = System.read(&process("cmdline")).ok()?;
+    let words: Vec<&str> = words.split_terminator('\0').collect();
+    let Verb::Node(args) = Cli::read(words.iter().map(OsString::from)).ok()?.verb else { return None };
+    let variables = System.read(&process("environ")).ok()?;
+    let env = |name: &str| {
+        variables.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+    };
+    let base = std::fs::read_link(process("cwd")).ok()?;
+    let there = |path: &Option<PathBuf>| path.as_ref().map(|path| base.join(path));
+    let data_dir = given.data_dir.clone().or_else(|| there(&args.data_dir));
+    let file = there(&args.config);
+    // It answers at this run directory, whoever it belongs to.
+    let flags = Flags { data_dir: text(data_dir.as_deref()), run_dir: text(Some(&at.run_dir)), ..flags(&args) };
+    let config = Config::load(file.as_deref(), flags, env).ok()?;
+    let file = file.unwrap_or_else(|| DEFAULT_FILE.into());
+    let settings = if file.exists() { file } else { "no file".into() };
+    let flags = words.iter().skip_while(|word| **word != "node").skip(1).map(|word| (*word).to_string()).collect();
+    Some(Subject { config, settings: Ok(settings), running: Some(Running { pid, flags }), session })
+}
+
+fn examine(cli: &Cli, args: &DoctorArgs) -> ExitCode {
+    let checks = doctor::examine(&System, &subject(cli, &args.at, args.session));
     let shown = if args.json { pretty(&doctor::json(&checks)) } else { doctor::text(&checks, cli::may_colour()) };
     let printed = print(&shown);
     if doctor::fails(&checks) { ExitCode::FAILURE } else { printed }
 }
 
-fn report(at: &Where) -> ExitCode {
-    let subject = subject(at, false);
+fn report(cli: &Cli, at: &Where) -> ExitCode {
+    let subject = subject(cli, at, false);
     let checks = doctor::examine(&System, &subject);
     print(&pretty(&doctor::report(&System, &subject, &checks)))
 }
@@ -239,15 +280,6 @@ fn prompt(question: &str, default: &str) -> String {
 
 fn pretty(value: &serde_json::Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()) + "\n"
-}
-
-/// A reader that has gone is no panic.
-fn print(text: &str) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
 }
 
 fn fail(why: &str) -> ExitCode {

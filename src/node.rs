@@ -5,6 +5,7 @@ mod crashes;
 mod hold;
 mod images;
 mod inbox;
+mod lock;
 mod logging;
 mod logs;
 mod metrics;
@@ -21,15 +22,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use crate::api::{self, Answer, Feed};
 use crate::clock::{Alarm, Clock};
 use crate::config::Config;
 use crate::core::{status, step};
 use crate::link::{Before, LinkHandle, Up};
-use crate::model::{AskId, Effect, LinkSeen, Now, Observed, Plan, Publication, Seen, State};
-use crate::runtime::Runtime;
+use crate::model::{Ask, AskId, Effect, Failure, LinkSeen, Now, Observed, Plan, Publication, Reason, Seen, State};
 use crate::runtime::probe::clock_is_synchronised;
+use crate::runtime::{Runtime, rest};
 use crate::store::Store;
 use images::Images;
 use inbox::{Inbox, Item};
@@ -100,12 +102,19 @@ impl Daemon {
         self.sweep_versions();
         notify::ready();
         self.inbox.alive_every(notify::alive_every());
+        let mut rests = false;
         while self.stop != Stop::Now {
             let items = tokio::select! {
+                () = sleep(rest::AFTER), if !rests => {
+                    rest::let_go_of_code();
+                    rests = true;
+                    continue;
+                }
                 items = self.inbox.next(&self.alarm) => items,
                 why = self.runtime.failed() => return Err(why.to_string()),
                 () = update::due(&mut self.watch) => Vec::new(),
             };
+            rests &= items.iter().all(|item| matches!(item, Item::AliveDue));
             let is_alive_due = items.iter().any(|item| matches!(item, Item::AliveDue));
             let mut seen: Vec<Seen> = items.into_iter().filter_map(|item| self.open(item)).collect();
             seen.extend(self.disk_news());
@@ -156,6 +165,10 @@ impl Daemon {
                 Some(seen)
             }
             Item::Ask(ask, dry_run, caller) => {
+                if let Some(why) = self.no_room_for(&ask).filter(|_| !dry_run) {
+                    let _ = caller.send((Err(Failure::new(Reason::ServiceUnavailable, why)), Vec::new()));
+                    return None;
+                }
                 self.asks += 1;
                 let id = AskId(self.asks);
                 self.callers.insert(id, caller);
@@ -186,13 +199,30 @@ impl Daemon {
             self.trace.tell(told, &plan, &now);
         }
         self.counters.stepped(&plan);
-        self.commit(&plan)?;
+        self.commit(&plan).inspect_err(|why| self.refuse_callers(why))?;
         self.images.recorded(fetches);
         self.alarm.set(plan.wake).map_err(|e| format!("cannot set the timer of the next deadline: {e}"))?;
         for effect in plan.effects {
             self.act(effect);
         }
         Ok(())
+    }
+
+    /// Why the record that somebody wants kept does not fit the disk: said at the door, as a commit that fails ends the daemon.
+    fn no_room_for(&self, ask: &Ask) -> Option<String> {
+        match ask {
+            Ask::Create(record) | Ask::Replace { record, .. } => self.store.no_room_for(record),
+            Ask::Delete { .. } | Ask::Keep { .. } | Ask::Prune | Ask::Drain => None,
+        }
+    }
+
+    /// A commit has failed: nothing of its turn is done or answered as done, and whoever waits is told why.
+    fn refuse_callers(&mut self, why: &str) {
+        let text = format!("{why}; the node starts anew: look whether the change was made, and try again");
+        let failure = Failure::new(Reason::ServiceUnavailable, text);
+        for (_, caller) in std::mem::take(&mut self.callers) {
+            let _ = caller.send((Err(failure.clone()), Vec::new()));
+        }
     }
 
     fn now(&self) -> Now {
@@ -252,6 +282,11 @@ impl Daemon {
             let state = self.state.borrow();
             (status::node_document(&state), status::state_document(&state))
         };
+        let unheard = self.link.as_ref().map(LinkHandle::unheard).unwrap_or_default();
+        self.counters.unheard.set(unheard.len() as u64);
+        if !unheard.is_empty() {
+            objects["unheard"] = unheard.into();
+        }
         if let Some(flash) = self.wear.told(self.now().uptime) {
             objects["flash"] = flash;
         }
@@ -274,6 +309,7 @@ fn api_handle(daemon: &Daemon, logs: Rc<dyn api::LogReader>) -> api::Handle {
         metrics: metrics_text(daemon),
         usage: Rc::new(daemon.runtime.usage()),
         trace: Rc::new(move || trace.listen()),
+        kept: api::Kept { format: crate::store::FORMAT, data_dir: daemon.config.data_dir.clone() },
     }
 }
 

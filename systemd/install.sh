@@ -15,8 +15,7 @@ usage: install.sh [--prefix DIR] [--root DIR] [--no-start] [--dry-run]
   --uninstall    end the pods and the daemon, remove the program; settings and data stay
   --purge        with --uninstall: remove /etc/pinnace and /var/lib/pinnace too
 
-Running it again brings the files up to date and restarts the daemon (under BusyBox: /etc/init.d/pinnace stop, and init starts
-it again); pods do not notice. Settings are never overwritten.
+Running it again brings the files up to date and restarts the daemon; pods do not notice. Settings are never overwritten.
 U
 }
 
@@ -104,9 +103,14 @@ check_host() {
     if [ "$major" -lt 5 ] || { [ "$major" -eq 5 ] && [ "${minor:-0}" -lt 10 ]; }; then
         say "note: the kernel is $release; nothing below 5.10 has been tried"
     fi
-    if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+    if [ "$init" = busybox ] && ! grep -q ' /sys/fs/cgroup' /proc/mounts && grep -qw cgroup2 /proc/filesystems; then
+        : # /etc/init.d/pinnace mounts it.
+    elif [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
         say "note: no cgroup v2 at /sys/fs/cgroup, so limits of pods will not be enforced"
-        say "      (systemd: boot with systemd.unified_cgroup_hierarchy=1)"
+        case $init in
+        systemd) say "      (boot with systemd.unified_cgroup_hierarchy=1)" ;;
+        openrc) say "      (rc_cgroup_mode=unified in /etc/rc.conf)" ;;
+        esac
     elif ! grep -qw memory /sys/fs/cgroup/cgroup.controllers; then
         say "note: no memory controller, so memory limits will not be enforced"
         say "      (Raspberry Pi: add cgroup_enable=memory to the line of /boot/firmware/cmdline.txt and reboot)"
@@ -121,12 +125,14 @@ make_group() {
         run groupadd --system pinnace
     elif command -v addgroup >/dev/null; then
         run addgroup -S pinnace
+    else
+        say "note: neither groupadd nor addgroup is here: without a group pinnace only root may use the node"
     fi
 }
 
 install_it() {
-    check_host
     init=$(init_system)
+    check_host
     say "installing pinnace $(cat "$here/VERSION") for $init:"
     put 0755 "$here/pinnace" "$prefix/bin/pinnace"
     put 0755 "$here/end-pods" "$prefix/lib/pinnace/end-pods"
@@ -154,9 +160,14 @@ install_it() {
         ;;
     *)
         put 0755 "$here/pinnace.busybox" /etc/init.d/pinnace
-        say "  no systemd and no OpenRC: let init start it by this line of /etc/inittab, then kill -HUP 1:"
-        say "    ::respawn:/etc/init.d/pinnace run"
-        return 0
+        if [ -n "$start" ] && grep -qs '^::respawn:/etc/init.d/pinnace run' /etc/inittab; then
+            run /etc/init.d/pinnace restart
+        else
+            say "  no systemd and no OpenRC: let init start it by these lines of /etc/inittab, then kill -HUP 1:"
+            say "    ::respawn:/etc/init.d/pinnace run"
+            say "    ::shutdown:/etc/init.d/pinnace shutdown"
+            return 0
+        fi
         ;;
     esac
     say "it runs; ask it: pinnace get nodes, pinnace doctor"
@@ -175,7 +186,7 @@ uninstall_it() {
             ;;
         *)
             [ ! -e /etc/init.d/pinnace ] || run /etc/init.d/pinnace stop || true
-            say "  take the line ::respawn:/etc/init.d/pinnace run out of /etc/inittab, then kill -HUP 1"
+            say "  take the lines with /etc/init.d/pinnace out of /etc/inittab, then kill -HUP 1"
             ;;
         esac
         run "$prefix/lib/pinnace/end-pods" "$prefix/bin/pinnace"
@@ -190,8 +201,12 @@ uninstall_it() {
     fi
     if [ -n "$purge" ]; then
         # The data may be on a disk of its own, which can be emptied and not removed.
-        [ ! -d "$root/var/lib/pinnace" ] || run find "$root/var/lib/pinnace" -xdev -mindepth 1 -delete
-        [ ! -d "$root/var/lib/pinnace" ] || run rmdir "$root/var/lib/pinnace" || true
+        # (Not every BusyBox has find's -delete.)
+        if [ -d "$root/var/lib/pinnace" ]; then
+            run find "$root/var/lib/pinnace" -xdev -mindepth 1 ! -type d -exec rm -f {} +
+            run find "$root/var/lib/pinnace" -xdev -depth -mindepth 1 -type d -exec rmdir {} +
+            run rmdir "$root/var/lib/pinnace" || true
+        fi
         run rm -rf "$root/etc/pinnace" "$root/etc/systemd/system/pinnace.service.d"
         say "pinnace is removed, with settings and data"
     else

@@ -19,8 +19,8 @@ use pinnace::model::pod::ContainerState;
 use pinnace::model::update::{Program, UpdateStatus, UpdateWish, Which};
 use pinnace::model::usage::{Sample, Usage};
 use pinnace::model::{
-    Ask, BootId, Deleting, Failure, Image, Key, Kind, LogQuery, Meta, Node, NodeSpec, Now, Propagation, Reason, Record,
-    Settings, State, Timestamp, Uid, Write,
+    Ask, BootId, Deleting, Event, EventType, Failure, Image, Key, Kind, LogQuery, Meta, Node, NodeSpec, Now, ObjectRef,
+    Propagation, Reason, Record, Settings, State, Timestamp, Uid, Write,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,6 +194,7 @@ fn run(test: impl AsyncFnOnce(World)) {
                 move || usage(&looks)
             }),
             trace: Rc::new(|| mpsc::channel(1).1),
+            kept: api::Kept { format: 7, data_dir: "/data".into() },
         };
         let listener = api::bind(&world.socket).unwrap();
         tokio::task::spawn_local(world.clone().be_the_loop(receiver));
@@ -549,7 +550,7 @@ fn the_daemon_tells_how_it_is_and_all_that_it_keeps() {
         assert_eq!(world.text("/metrics").await.1, "pinnace_pods 0\n");
         let (_, dump) = world.text("/apis/pinnace.dev/v1/dump").await;
         let lines: Vec<Value> = dump.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!((lines.len(), &lines[0]["revision"]), (3, &json!(2)));
+        assert_eq!((lines.len(), &lines[0]), (3, &json!({"format": 7, "revision": 2, "data_dir": "/data"})));
         let records: Vec<Record> = lines[1..].iter().map(|l| serde_json::from_value(l.clone()).unwrap()).collect();
         assert_eq!(records[1], *world.get(Kind::ConfigMap, "default", "m"));
         *world.state.borrow_mut() = State::default();
@@ -950,6 +951,40 @@ fn what_goes_wrong_with_an_image_is_a_status() {
 }
 
 // ---- watches ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn events_are_listed_by_their_times() {
+    run(async |world| {
+        for (name, last_s) in [("b", 30), ("z", 10), ("c", 20), ("a", 20)] {
+            world.put(event(name, Timestamp::from_secs(last_s)), false);
+        }
+        let (_, list) = world.call("GET", "/api/v1/namespaces/default/events", &[], "").await;
+        let names: Vec<&str> =
+            list["items"].as_array().unwrap().iter().map(|e| e["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["z", "c", "a", "b"], "within a second as they were written");
+    });
+}
+
+fn event(name: &str, last: Timestamp) -> Record {
+    let about = ObjectRef {
+        kind: Kind::Pod,
+        namespace: "default".into(),
+        name: "p".into(),
+        uid: Uid::new("u"),
+        field_path: String::new(),
+    };
+    Record::from(Event {
+        meta: Meta::named("default", name),
+        about,
+        kind: EventType::Normal,
+        reason: "Started".into(),
+        message: String::new(),
+        source: "kubelet".into(),
+        count: 1,
+        first: last,
+        last,
+    })
+}
 
 #[test]
 fn a_watch_tells_every_change_after_its_revision() {

@@ -15,7 +15,7 @@ const TABLE: [(&str, &[&str]); 15] = [
     ("image", &["model", "transport"]),
     ("update", &["model", "transport"]),
     ("clock", &["model"]),
-    ("config", &["model"]),
+    ("config", &["model", "manifest"]),
     ("link", &["model", "manifest"]),
     ("api", &["model", "manifest"]),
     ("cli", &["model", "manifest"]),

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pinnace::link::{LinkHandle, LinkSettings, Up, start};
 use pinnace::model::seen::Content;
-use pinnace::model::{BootId, Broker, Failure, Key, Kind, LinkSeen, Mqtt, Protocol, Push, Reason, Scope, Seen, SetKey};
+use pinnace::model::{
+    BootId, Broker, Failure, Key, Kind, LinkSeen, Meta, Mqtt, Namespace, Protocol, Push, Reason, Scope, Seen, SetKey,
+};
 use serde_json::json;
 use support::mosquitto::{Mosquitto, free_port};
 use support::peer::{PATIENCE, Peer, within};
@@ -51,7 +53,8 @@ impl Node {
             if text.starts_with(b"broken") {
                 return Err(Failure::new(Reason::BadRequest, "it is broken"));
             }
-            Ok(Content { records: Vec::new(), warnings: Vec::new() })
+            let object = Namespace { meta: Meta::named("", "n") };
+            Ok(Content { records: vec![object.into()], warnings: Vec::new() })
         });
         let (tell, seen) = mpsc::channel(4);
         Node { link: start(settings, tell), seen, decodes }

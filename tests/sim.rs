@@ -12,8 +12,9 @@
 //! PINNACE_SIM_POINT='cron 1 cut@store:17 kill@store:3' cargo test --test sim replay -- --nocapture
 //! ```
 //!
-//! How much is tried (`tests/run --nightly` tries all): `PINNACE_SIM_SEEDS=1000..20000`, `PINNACE_SIM_POINTS=1..4` (the seeds
-//! of the points), `PINNACE_SIM_STRIDE` and `PINNACE_SIM_PAIR_STRIDE` (every nth point and pair).
+//! How much is tried: `PINNACE_SIM_SEEDS=1000..20000`, `PINNACE_SIM_POINTS=1..4` (the seeds of the points), `PINNACE_SIM_STRIDE`
+//! and `PINNACE_SIM_PAIR_STRIDE` (every nth point and pair). `tests/run simulation` tries the most, with pinnace optimised, which is
+//! five times as quick; overflow checks and debug assertions stay on.
 
 #[path = "sim/broker.rs"]
 mod broker;
@@ -59,6 +60,8 @@ use world::World;
 
 /// What every run of the tests covers.
 const SEEDS: Range<u64> = 0..40;
+/// Lives further out that once failed. 2265: a work queue is scaled to none when one of it has succeeded.
+const FOUND: [u64; 1] = [2265];
 const POINT_SEEDS: Range<u64> = 1..2;
 const STRIDE: usize = 23;
 const PAIR_STRIDE: usize = 997;
@@ -74,9 +77,9 @@ fn live(seed: u64, bug: Option<Bug>, log: bool) -> World {
 
 #[test]
 fn seeds_hold_every_invariant() {
-    let range = range_of("PINNACE_SIM_SEEDS").unwrap_or(SEEDS);
+    let seeds = range_of("PINNACE_SIM_SEEDS").map_or_else(|| SEEDS.chain(FOUND).collect(), Iterator::collect);
     let again = |seed: &u64| format!("PINNACE_SIM_SEED={seed}");
-    let sum = in_threads(range.collect(), |seed| live(*seed, None, false), again);
+    let sum = in_threads(seeds, |seed| live(*seed, None, false), again);
     println!("{} lives, {} crashes in {} turns, faults seen: {:?}", sum.lives, sum.crashes, sum.turns, sum.fired);
     let missing: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| !sum.fired.contains(fault)).collect();
     assert!(missing.is_empty(), "these faults never happened, so nothing was learnt about them: {missing:?}");

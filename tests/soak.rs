@@ -1,7 +1,7 @@
 //! A long life of the real binary under random load and faults: objects come and go, the daemon is killed, the broker is
 //! taken away and comes back. At the end nothing has grown: memory, descriptors, processes, files.
 //!
-//! `PINNACE_SOAK_SECONDS=3600 cargo test --test soak` (`tests/run --nightly`); without it a short life that shows that the
+//! `PINNACE_SOAK_SECONDS=3600 cargo test --test soak` (`tests/run soak`); without it a short life that shows that the
 //! test works. The seed is printed; `PINNACE_SOAK_SEED` takes one.
 
 #[path = "support/device.rs"]

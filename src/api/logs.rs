@@ -2,26 +2,43 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
+
 use super::Handle;
 use super::query::Query;
 use super::read;
 use super::reply::{self, Reply};
 use super::route::Target;
 use crate::model::{
-    AttemptId, Cause, ContainerState, ContainerStatus, Failure, Kind, LogQuery, Pod, Reason, Timestamp,
+    AttemptId, Cause, ContainerState, ContainerStatus, Failure, Kind, LogQuery, Pod, Reached, Reason, Timestamp,
 };
 
 pub fn read(handle: &Handle, target: &Target, name: &str, query: &Query) -> Result<Reply, Failure> {
     let record = read::find(&handle.state.borrow(), target, name)?;
     let pod = record.as_pod().ok_or_else(|| Failure::not_found(Kind::Pod, name))?;
     let query = log_query(pod, query, (handle.clock)().wall)?;
-    Ok(reply::pieces(reply::TEXT, handle.logs.read(query)))
+    let attempt = HeaderValue::from(query.attempt.number);
+    let mut reply = reply::pieces(reply::TEXT, handle.logs.read(query));
+    reply.headers_mut().insert(ATTEMPT, attempt);
+    Ok(reply)
+}
+
+/// Which start of the container it is, for a reader that asks again when the connection broke: it names it (`attempt`), and
+/// how far it has come (`afterTime`, `afterLines`). Kubernetes has nothing like it.
+const ATTEMPT: &str = "pinnace-attempt";
+
+fn reached(query: &Query) -> Result<Option<Reached>, Failure> {
+    let lines = query.number("afterLines")?.unwrap_or(0);
+    Ok(query.get("afterTime").map(|time| Reached { time: time.to_string(), lines }))
 }
 
 /// Source: `pkg/registry/core/pod/strategy.go`, `LogLocation`, and PodLogOptions' validation.
 fn log_query(pod: &Pod, query: &Query, now: Timestamp) -> Result<LogQuery, Failure> {
     let container = container(pod, query.get("container").unwrap_or(""))?;
-    let number = attempt(pod, container, query.is("previous"))?;
+    let number = match query.number("attempt")? {
+        Some(number) => number,
+        None => attempt(pod, container, query.is("previous"))?,
+    };
     let since_time = query.get("sinceTime").map(Timestamp::parse).transpose();
     let since_time = since_time.map_err(|e| Failure::new(Reason::BadRequest, format!("sinceTime: {e}")))?;
     let since_seconds = count(pod, query, "sinceSeconds", 1)?;
@@ -38,6 +55,7 @@ fn log_query(pod: &Pod, query: &Query, now: Timestamp) -> Result<LogQuery, Failu
         since: since_time.or(since_seconds.map(|s| now.minus(Duration::from_secs(s)))),
         timestamps: query.is("timestamps"),
         limit_bytes: count(pod, query, "limitBytes", 1)?,
+        after: reached(query)?,
     })
 }
 

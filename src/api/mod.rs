@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,14 @@ pub struct Handle {
     pub usage: Rc<dyn Fn() -> Usage>,
     /// The loop's turns from now on, as JSON lines; nobody pays for them while nobody has asked.
     pub trace: Rc<dyn Fn() -> mpsc::Receiver<Bytes>>,
+    pub kept: Kept,
+}
+
+/// What a dump says of the store that the state is kept in.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub format: u64,
+    pub data_dir: PathBuf,
 }
 
 /// Reads containers' logs.

@@ -85,7 +85,9 @@ pub fn list(handle: &Handle, target: Target, call: &Call) -> Result<Reply, Failu
         ));
     }
     let state = handle.state.borrow();
-    let found = filter.select(&state);
+    let mut found = filter.select(&state);
+    // Kubernetes' names of events rise with the time within an object; ours are hashes. Other kinds keep their order.
+    found.sort_by_key(|record| record.as_event().map(|event| (event.last, event.meta.revision)));
     let list = form.many(found.iter().map(|r| &**r), &state, &(handle.clock)());
     Ok(reply::json(StatusCode::OK, &list))
 }
@@ -105,15 +107,17 @@ fn watch_of(filter: Filter, form: Form, query: &Query) -> Result<Watch, Failure>
     Ok(Watch { filter, form, from, timeout, bookmarks: query.is("allowWatchBookmarks") })
 }
 
-/// Every record as the store keeps it, one JSON line each, after a line with the revision.
+/// Every record as the store keeps it, one JSON line each, after the line that a dump of the file begins with as well.
 pub fn dump(handle: &Handle) -> Reply {
     let (revision, records) = {
         let state = handle.state.borrow();
         (state.revision, state.all().cloned().collect::<Vec<Arc<Record>>>())
     };
+    let kept = handle.kept.clone();
     let (out, receiver) = mpsc::channel(call::PIECES_WAITING_MAX);
     tokio::task::spawn_local(async move {
-        let head = json!({ "revision": revision }).to_string();
+        let head = json!({"format": kept.format, "revision": revision, "data_dir": kept.data_dir.to_string_lossy()})
+            .to_string();
         let lines = records.iter().filter_map(|record| serde_json::to_string(&**record).ok());
         for line in std::iter::once(head).chain(lines) {
             if out.send(Bytes::from(line + "\n")).await.is_err() {

@@ -4,12 +4,13 @@
 use serde_json::{Value, json};
 
 use super::args::{DryRun, FileArgs, ReplaceArgs};
-use super::delete::{Victim, until_gone};
+use super::delete::until_gone;
 use super::fail::Fail;
 use super::files::{self, Check, Document};
 use super::json::{map_mut, sorted, text_at};
 use super::merge::three_way;
 use super::output::{Format, name};
+use super::target::Object;
 use super::term::warn;
 use super::{Session, target};
 
@@ -52,11 +53,11 @@ async fn each(args: &FileArgs, verb: &Verb, s: &mut Session) -> Result<(), Fail>
     for document in documents {
         match one(args, verb, document, s).await {
             Ok(done) => {
-                let text = text(&done, &format, args.dry_run, first)?;
+                let text = text(&done, &format, args.dry.run, first)?;
                 s.out.text(&text)?;
                 first = false;
             }
-            Err(fail @ (Fail::Unreachable { .. } | Fail::Silent)) => return Err(fail),
+            Err(fail) if fail.is_final() => return Err(fail),
             Err(fail) => s.report(&fail),
         }
     }
@@ -68,12 +69,7 @@ fn text(done: &Done, format: &Format, dry_run: DryRun, first: bool) -> Result<St
         let separator = if *format == Format::Yaml && !first { "---\n" } else { "" };
         return Ok(format!("{separator}{text}"));
     }
-    let dry = match dry_run {
-        DryRun::None => "",
-        DryRun::Client => " (dry run)",
-        DryRun::Server => " (server dry run)",
-    };
-    Ok(format!("{} {}{dry}\n", name(&done.object), done.word))
+    Ok(format!("{} {}{}\n", name(&done.object), done.word, dry_run.told()))
 }
 
 async fn one(args: &FileArgs, verb: &Verb, mut document: Document, s: &mut Session) -> Result<Done, Fail> {
@@ -83,19 +79,15 @@ async fn one(args: &FileArgs, verb: &Verb, mut document: Document, s: &mut Sessi
         map_mut(&mut document.value, &["metadata"]).insert("namespace".into(), namespace.clone().into());
     }
     match verb {
-        Verb::Apply => apply_one(&document, &namespace, args.dry_run, s).await,
-        Verb::Create => create_one(&document, &namespace, args.dry_run, "created", s).await,
-        Verb::Replace { force } => replace_one(&document, &namespace, args.dry_run, *force, s).await,
+        Verb::Apply => apply_one(&document, &namespace, args.dry.run, s).await,
+        Verb::Create => create_one(&document, &namespace, args.dry.run, "created", s).await,
+        Verb::Replace { force } => replace_one(&document, &namespace, args.dry.run, *force, s).await,
     }
 }
 
 /// The path of a change, with what every change says beside it.
 fn path(path: &str, dry_run: DryRun) -> String {
-    let strict = ("fieldValidation", "Strict");
-    match dry_run {
-        DryRun::Server => target::query(path, &[strict, ("dryRun", "All")]),
-        DryRun::None | DryRun::Client => target::query(path, &[strict]),
-    }
+    target::query(&target::query(path, &[("fieldValidation", "Strict")]), dry_run.query())
 }
 
 async fn create_one(
@@ -140,7 +132,7 @@ async fn replace_one(
         s.out.line(&format!("{} {:?} deleted", target::singular(document.kind), document.name()))?;
         if dry_run == DryRun::None {
             let (kind, name) = (document.kind, document.name().to_string());
-            let victim = Victim { kind, namespace: namespace.to_string(), name };
+            let victim = Object { kind, namespace: namespace.to_string(), name };
             until_gone(&victim, text_at(&old, "/metadata/uid"), s).await?;
         }
     }

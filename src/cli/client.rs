@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::fail::{Fail, Status};
 use super::term;
+use super::wire::Wire;
 
 /// The most that one answer may hold; a node's whole state is far smaller.
 const REPLY_BYTES_MAX: usize = 256 << 20;
@@ -39,6 +40,7 @@ pub struct Client {
 /// An answer that comes in pieces.
 pub struct Stream {
     body: Incoming,
+    headers: HeaderMap,
     buffer: VecDeque<u8>,
     ended: bool,
 }
@@ -104,7 +106,7 @@ impl Client {
     /// As `get`.
     pub async fn stream(&self, path: &str, accept: &str) -> Result<Stream, Fail> {
         let response = self.request(Method::GET, path, accept, None).await?;
-        Ok(Stream { body: response.into_body(), buffer: VecDeque::new(), ended: false })
+        Ok(Stream::of(response))
     }
 
     /// Sends a body as it comes; the answer comes meanwhile, line by line.
@@ -113,7 +115,7 @@ impl Client {
     /// As `get`.
     pub async fn upload(&self, path: &str, body: mpsc::Receiver<io::Result<Bytes>>) -> Result<Stream, Fail> {
         let response = self.exchange(Method::POST, path, JSON, None, Upload(body)).await?;
-        Ok(Stream { body: response.into_body(), buffer: VecDeque::new(), ended: false })
+        Ok(Stream::of(response))
     }
 
     async fn send(
@@ -153,10 +155,10 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let lost = |e: hyper::Error| Fail::other(format!("the connection to the node broke: {e}"));
+        let lost = |e: hyper::Error| Fail::Broken(e.to_string());
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| self.unreachable(e))?;
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+            hyper::client::conn::http1::handshake(TokioIo::new(Wire::new(stream))).await.map_err(lost)?;
         tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
@@ -180,7 +182,10 @@ impl Client {
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, Fail> {
         let limited = Limited::new(body, REPLY_BYTES_MAX).collect().await;
-        limited.map(|c| c.to_bytes()).map_err(|e| Fail::other(format!("the node's answer broke off: {e}")))
+        limited.map(|c| c.to_bytes()).map_err(|e| match e.downcast::<hyper::Error>() {
+            Ok(broken) => Fail::Broken(broken.to_string()),
+            Err(e) => Fail::other(format!("the node's answer broke off: {e}")),
+        })
     }
 
     fn unreachable(&self, why: std::io::Error) -> Fail {
@@ -207,6 +212,15 @@ pub fn escape(text: &str) -> String {
 }
 
 impl Stream {
+    fn of(response: Response<Incoming>) -> Stream {
+        let (head, body) = response.into_parts();
+        Stream { body, headers: head.headers, buffer: VecDeque::new(), ended: false }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The next bytes as they come. `Ok(None)` at the end of a whole answer.
     ///
     /// # Errors
@@ -218,7 +232,7 @@ impl Stream {
                     Ok(data) => return Ok(Some(data)),
                     Err(_trailers) => {}
                 },
-                Some(Err(e)) => return Err(Fail::other(format!("the connection to the node broke: {e}"))),
+                Some(Err(e)) => return Err(Fail::Broken(e.to_string())),
                 None => return Ok(None),
             }
         }
@@ -243,7 +257,7 @@ impl Stream {
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.buffer.extend(frame.data_ref().into_iter().flat_map(|data| data.iter())),
-                Some(Err(e)) => return Err(Fail::other(format!("the connection to the node broke: {e}"))),
+                Some(Err(e)) => return Err(Fail::Broken(e.to_string())),
                 None => self.ended = true,
             }
         }
@@ -303,7 +317,37 @@ pub fn default_socket() -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::warning_text;
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// It refuses at the first sight of the request and closes, while megabytes are still under way.
+    #[tokio::test]
+    async fn a_refusal_is_read_though_the_upload_breaks() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 6\r\n\r\nit is ");
+                let _ = stream.shutdown(std::net::Shutdown::Read);
+                // The end of the answer comes when the client has met the closed door.
+                std::thread::yield_now();
+            }
+        });
+        let client = Client::new(socket);
+        for _ in 0..50 {
+            let (sender, body) = mpsc::channel(1);
+            tokio::spawn(async move {
+                for _ in 0..64 {
+                    let _ = sender.send(Ok(Bytes::from(vec![0; 1 << 16]))).await;
+                }
+            });
+            let refused = client.upload("/x", body).await.err().unwrap();
+            assert!(matches!(&refused, Fail::Refused(status) if status.code == 400), "{refused}");
+        }
+    }
 
     #[track_caller]
     fn check(header: &str, expected: Option<&str>) {

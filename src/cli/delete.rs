@@ -7,17 +7,9 @@ use crate::model::Kind;
 use super::args::{Cascade, DeleteArgs, DryRun};
 use super::fail::Fail;
 use super::json::{list_at, text_at};
-use super::target::{self, Target, singular};
+use super::target::{self, Object, Target, singular};
 use super::term::{Progress, warn};
 use super::{Session, files, watch};
-
-/// One object to delete.
-#[derive(Debug, Clone)]
-pub struct Victim {
-    pub kind: Kind,
-    pub namespace: String,
-    pub name: String,
-}
 
 pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
     let limit = watch::limit(&args.timeout)?;
@@ -33,6 +25,8 @@ pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
     if victims.is_empty() && !s.failed {
         s.out.line("No resources found")?;
     }
+    // What several were chosen from may end by itself before its turn comes.
+    let may_be_gone = args.ignore_not_found.unwrap_or(args.all || args.selector.is_some());
     let mut gone_for = Vec::new();
     for victim in victims {
         match delete(&victim, args, s).await {
@@ -40,12 +34,12 @@ pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
                 print(&victim, args, name_only, s)?;
                 gone_for.push((uid(&answer), victim));
             }
-            Err(fail) if fail.is_not_found() && args.ignore_not_found => {}
+            Err(fail) if fail.is_not_found() && may_be_gone => {}
             Err(fail @ Fail::Refused(_)) => s.report(&fail),
             Err(fail) => return Err(fail),
         }
     }
-    if !args.wait || args.dry_run != DryRun::None {
+    if !args.wait || args.dry.run != DryRun::None {
         return Ok(());
     }
     let Some((_, last)) = gone_for.last() else { return Ok(()) };
@@ -53,9 +47,9 @@ pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
     watch::within(limit, || late, wait_until_gone(&gone_for, s)).await
 }
 
-async fn victims(args: &DeleteArgs, s: &mut Session) -> Result<Vec<Victim>, Fail> {
-    if !args.filename.is_empty() {
-        return Ok(from_files(args, s));
+async fn victims(args: &DeleteArgs, s: &mut Session) -> Result<Vec<Object>, Fail> {
+    if !args.from.filename.is_empty() {
+        return Ok(files::objects(&args.from, &args.at, s));
     }
     match target::parse(&args.what)? {
         Target::Named(_) if args.all || args.selector.is_some() => {
@@ -66,7 +60,7 @@ async fn victims(args: &DeleteArgs, s: &mut Session) -> Result<Vec<Victim>, Fail
         }
         Target::Named(named) => {
             let namespace = s.namespace(&args.at);
-            let victim = |(kind, name)| Victim { kind, namespace: namespace.clone(), name };
+            let victim = |(kind, name)| Object { kind, namespace: namespace.clone(), name };
             Ok(named.into_iter().map(victim).collect())
         }
         Target::Kinds { .. } if !args.all && args.selector.is_none() => {
@@ -76,31 +70,15 @@ async fn victims(args: &DeleteArgs, s: &mut Session) -> Result<Vec<Victim>, Fail
     }
 }
 
-fn from_files(args: &DeleteArgs, s: &mut Session) -> Vec<Victim> {
-    let (documents, fails) = files::read(&args.filename, args.recursive, files::Check::NamesOnly);
-    fails.iter().for_each(|fail| s.report(fail));
-    let given = args.at.namespace.clone().or_else(|| s.namespace.clone());
-    let mut victims = Vec::new();
-    for document in documents {
-        match document.place(given.as_deref()) {
-            Ok(namespace) => {
-                victims.push(Victim { kind: document.kind, namespace, name: document.name().to_string() });
-            }
-            Err(fail) => s.report(&fail),
-        }
-    }
-    victims
-}
-
 /// All objects of these kinds, or those with the labels.
-async fn chosen(args: &DeleteArgs, kinds: &[Kind], s: &Session) -> Result<Vec<Victim>, Fail> {
+async fn chosen(args: &DeleteArgs, kinds: &[Kind], s: &Session) -> Result<Vec<Object>, Fail> {
     let namespace = s.namespace(&args.at);
     let mut victims = Vec::new();
     for kind in kinds {
         let path = target::collection(*kind, (!args.all_namespaces).then_some(namespace.as_str()));
         let parameters: Vec<(&str, &str)> = args.selector.iter().map(|l| ("labelSelector", l.as_str())).collect();
         let list = s.client.get(&target::query(&path, &parameters)).await?;
-        victims.extend(list_at(&list, "/items").iter().map(|item| Victim {
+        victims.extend(list_at(&list, "/items").iter().map(|item| Object {
             kind: *kind,
             namespace: text_at(item, "/metadata/namespace").to_string(),
             name: text_at(item, "/metadata/name").to_string(),
@@ -109,9 +87,9 @@ async fn chosen(args: &DeleteArgs, kinds: &[Kind], s: &Session) -> Result<Vec<Vi
     Ok(victims)
 }
 
-async fn delete(victim: &Victim, args: &DeleteArgs, s: &Session) -> Result<Value, Fail> {
+async fn delete(victim: &Object, args: &DeleteArgs, s: &Session) -> Result<Value, Fail> {
     let path = target::object(victim.kind, &victim.namespace, &victim.name);
-    match args.dry_run {
+    match args.dry.run {
         DryRun::Client => s.client.get(&path).await,
         DryRun::Server => s.client.delete(&target::query(&path, &[("dryRun", "All")]), &options(args)).await,
         DryRun::None => s.client.delete(&path, &options(args)).await,
@@ -146,22 +124,17 @@ fn uid(answer: &Value) -> String {
     own.to_string()
 }
 
-fn print(victim: &Victim, args: &DeleteArgs, name_only: bool, s: &mut Session) -> Result<(), Fail> {
+fn print(victim: &Object, args: &DeleteArgs, name_only: bool, s: &mut Session) -> Result<(), Fail> {
     let kind = singular(victim.kind);
     if name_only {
         return s.out.line(&format!("{kind}/{}", victim.name));
     }
     let force = if args.force { "force " } else { "" };
-    let dry = match args.dry_run {
-        DryRun::None => "",
-        DryRun::Client => " (dry run)",
-        DryRun::Server => " (server dry run)",
-    };
-    s.out.line(&format!("{kind} {:?} {force}deleted{dry}", victim.name))
+    s.out.line(&format!("{kind} {:?} {force}deleted{}", victim.name, args.dry.run.told()))
 }
 
 /// Until each is gone, or another object has its name.
-async fn wait_until_gone(gone_for: &[(String, Victim)], s: &Session) -> Result<(), Fail> {
+async fn wait_until_gone(gone_for: &[(String, Object)], s: &Session) -> Result<(), Fail> {
     let progress = Progress::start("");
     for (uid, victim) in gone_for {
         progress.set(format!("waiting for {}/{} to be gone", singular(victim.kind), victim.name));
@@ -172,7 +145,7 @@ async fn wait_until_gone(gone_for: &[(String, Victim)], s: &Session) -> Result<(
 
 /// # Errors
 /// Those of the connection.
-pub async fn until_gone(victim: &Victim, uid: &str, s: &Session) -> Result<(), Fail> {
+pub async fn until_gone(victim: &Object, uid: &str, s: &Session) -> Result<(), Fail> {
     let path = watch::only(&target::collection(victim.kind, Some(&victim.namespace)), &victim.name);
     watch::until(&s.client, &path, |seen| {
         let still = seen.values().any(|object| uid.is_empty() || text_at(object, "/metadata/uid") == uid);

@@ -11,6 +11,7 @@ use super::target::{self, query};
 use super::term::say;
 use super::{Session, duration};
 use crate::model::Kind;
+use crate::model::sorted;
 
 pub async fn run(args: &EventsArgs, s: &mut Session) -> Result<(), Fail> {
     let format = Format::parse(args.output.as_deref())?;
@@ -104,7 +105,7 @@ impl Printer<'_> {
 /// The latest last; within one second, in the order in which the node wrote them.
 pub fn in_order(events: &mut [Value]) {
     let revision = |event: &Value| text_at(event, "/metadata/resourceVersion").parse::<u64>().unwrap_or(0);
-    events.sort_by_cached_key(|event| (last_seen(event).to_string(), revision(event)));
+    sorted::by_key(events, |event| (last_seen(event).to_string(), revision(event)));
 }
 
 fn last_seen(event: &Value) -> &str {

@@ -9,6 +9,7 @@ use super::fail::Fail;
 use super::target;
 use crate::manifest::schema::{self, Field, Schema, Shape, Standing, words};
 use crate::model::Kind;
+use crate::model::sorted;
 
 /// Columns of a description.
 const WIDTH: usize = 76;
@@ -119,7 +120,7 @@ fn mark(field: &Field) -> &'static str {
 
 fn fields(out: &mut String, schema: &Schema, recursive: bool, depth: usize) {
     let mut all: Vec<&Field> = schema.fields.iter().collect();
-    all.sort_by_key(|field| field.name);
+    sorted::by_key(&mut all, |field| field.name);
     for field in all {
         let _ = writeln!(
             out,

@@ -13,12 +13,16 @@ pub enum Fail {
     Refused(Box<Status>),
     /// Nobody answers at the socket.
     Unreachable { socket: String, why: std::io::Error },
+    /// The connection broke while it was used.
+    Broken(String),
     /// Anything else; the text is the whole of it, without the leading `error: `.
     Other(String),
     /// The whole of what is to be said, with no word before it.
     Told(String),
-    /// Standard output is closed, or all that is to be said was said.
+    /// All that is to be said was said.
     Silent,
+    /// Nobody reads the output any more. There is nobody to tell, and nothing is left to be done: no failure.
+    Closed,
 }
 
 /// A `metav1.Status`, and what was being done when it came (`error when creating "f"`).
@@ -47,12 +51,28 @@ impl Fail {
                 Fail::Refused(status)
             }
             Fail::Other(text) => Fail::Other(format!("{}: {text}", doing.into())),
-            Fail::Unreachable { .. } | Fail::Told(_) | Fail::Silent => self,
+            Fail::Unreachable { .. } | Fail::Broken(_) | Fail::Told(_) | Fail::Silent | Fail::Closed => self,
         }
+    }
+
+    /// Whether the next object would fail the same way.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Fail::Unreachable { .. } | Fail::Broken(_) | Fail::Closed)
     }
 
     pub fn is_not_found(&self) -> bool {
         matches!(self, Fail::Refused(status) if status.code == 404)
+    }
+
+    /// Whether a node that is just restarted or updated looks like this.
+    pub fn may_pass(&self) -> bool {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        match self {
+            Fail::Unreachable { why, .. } => matches!(why.kind(), NotFound | ConnectionRefused),
+            Fail::Refused(status) => status.code == 503,
+            Fail::Broken(_) => true,
+            Fail::Other(_) | Fail::Told(_) | Fail::Silent | Fail::Closed => false,
+        }
     }
 
     /// A watch that asked for a revision which is no longer remembered.
@@ -135,9 +155,10 @@ impl fmt::Display for Fail {
         match self {
             Fail::Refused(status) => status.fmt(f),
             Fail::Unreachable { socket, why } => fmt_unreachable(socket, why, f),
+            Fail::Broken(why) => write!(f, "error: the connection to the node broke: {why}"),
             Fail::Other(text) => write!(f, "error: {text}"),
             Fail::Told(text) => f.write_str(text),
-            Fail::Silent => Ok(()),
+            Fail::Silent | Fail::Closed => Ok(()),
         }
     }
 }

@@ -8,11 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::manifest::{self, Strictness};
-use crate::model::{Cause, Failure, Kind, Reason};
+use crate::model::{Cause, Failure, Kind, Reason, sorted};
 
+use super::Session;
+use super::args::{FromFiles, Namespace};
 use super::fail::Fail;
 use super::json::{map_mut, text_at};
-use super::target::{self, kind_of_document};
+use super::target::{self, Object, kind_of_document};
 use super::term::warn;
 
 /// One object that a file asks for.
@@ -30,7 +32,7 @@ pub struct Document {
 pub enum Check {
     /// As the node will: every field.
     Whole,
-    /// Only that it names an object: what is to be deleted need not be valid any more.
+    /// Only that it names an object: what is to be deleted or shown need not be valid any more.
     NamesOnly,
 }
 
@@ -55,6 +57,21 @@ pub fn read(names: &[String], recursive: bool, check: Check) -> (Vec<Document>, 
         fails.push(Fail::other("no objects passed to pinnace: the files hold no documents"));
     }
     (documents, fails)
+}
+
+/// The objects that files name. What is wrong with a file is told.
+pub fn objects(from: &FromFiles, at: &Namespace, s: &mut Session) -> Vec<Object> {
+    let (documents, fails) = read(&from.filename, from.recursive, Check::NamesOnly);
+    fails.iter().for_each(|fail| s.report(fail));
+    let given = at.namespace.clone().or_else(|| s.namespace.clone());
+    let mut objects = Vec::new();
+    for document in documents {
+        match document.place(given.as_deref()) {
+            Ok(namespace) => objects.push(Object { kind: document.kind, namespace, name: document.name().to_string() }),
+            Err(fail) => s.report(&fail),
+        }
+    }
+    objects
 }
 
 type Text = Result<(String, Vec<u8>), Fail>;
@@ -96,7 +113,7 @@ fn list(directory: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf
     let failed = |e: std::io::Error| Fail::other(format!("cannot read the directory {}: {e}", directory.display()));
     let entries = std::fs::read_dir(directory).map_err(failed)?;
     let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    paths.sort();
+    sorted::by(&mut paths, Ord::cmp);
     for path in paths {
         if path.is_dir() {
             if recursive && depth < DEPTH_MAX {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Kind, Quantity};
+use crate::model::{Kind, Quantity, sorted};
 
 use super::args::GetArgs;
 use super::duration;
@@ -11,19 +11,20 @@ use super::json::{entries_at, list_at, text_at};
 use super::jsonpath::Template;
 use super::output::{Format, list_of};
 use super::table::Rows;
-use super::target::{self, Target, singular};
-use super::{Session, term};
+use super::target::{self, Object, Target, singular};
+use super::{Session, files, term};
 
 /// One request: all of a kind, or one by name.
 #[derive(Debug, Clone)]
 struct Ask {
     kind: Kind,
+    namespace: String,
     name: Option<String>,
 }
 
 pub async fn run(args: &GetArgs, s: &mut Session) -> Result<(), Fail> {
     let format = Format::parse(args.output.as_deref())?;
-    let (asks, prefixed) = asks(args)?;
+    let (asks, prefixed) = asks(args, s)?;
     match (args.watch || args.watch_only, format) {
         (true, format) => watch(args, &asks, prefixed, &format, s).await,
         (false, Format::Table { wide }) => tables(args, &asks, prefixed, wide, s).await,
@@ -32,37 +33,42 @@ pub async fn run(args: &GetArgs, s: &mut Session) -> Result<(), Fail> {
 }
 
 /// What to ask for, and whether names are shown with their kind because there are several.
-fn asks(args: &GetArgs) -> Result<(Vec<Ask>, bool), Fail> {
-    match target::parse(&args.what)? {
-        Target::Kinds { kinds, all } => {
-            let several = all || kinds.len() > 1;
-            Ok((kinds.into_iter().map(|kind| Ask { kind, name: None }).collect(), several))
-        }
-        Target::Named(_) if args.selector.is_some() || args.field_selector.is_some() => {
-            Err(Fail::other("name cannot be provided when a selector is specified"))
-        }
-        Target::Named(_) if args.all_namespaces => {
-            Err(Fail::other("a resource cannot be retrieved by name across all namespaces"))
-        }
-        Target::Named(named) => {
-            let several = named.iter().any(|(kind, _)| *kind != named[0].0);
-            Ok((named.into_iter().map(|(kind, name)| Ask { kind, name: Some(name) }).collect(), several))
-        }
+fn asks(args: &GetArgs, s: &mut Session) -> Result<(Vec<Ask>, bool), Fail> {
+    let namespace = s.namespace(&args.at);
+    let named = match &args.from {
+        from if !from.filename.is_empty() => files::objects(from, &args.at, s),
+        _ => match target::parse(&args.what)? {
+            Target::Kinds { kinds, all } => {
+                let several = all || kinds.len() > 1;
+                let ask = |kind| Ask { kind, namespace: namespace.clone(), name: None };
+                return Ok((kinds.into_iter().map(ask).collect(), several));
+            }
+            Target::Named(named) => {
+                named.into_iter().map(|(kind, name)| Object { kind, namespace: namespace.clone(), name }).collect()
+            }
+        },
+    };
+    if args.selector.is_some() || args.field_selector.is_some() {
+        return Err(Fail::other("name cannot be provided when a selector is specified"));
     }
+    if args.all_namespaces {
+        return Err(Fail::other("a resource cannot be retrieved by name across all namespaces"));
+    }
+    let several = named.iter().any(|object| object.kind != named[0].kind);
+    let ask = |Object { kind, namespace, name }| Ask { kind, namespace, name: Some(name) };
+    Ok((named.into_iter().map(ask).collect(), several))
 }
 
 /// The path of a request.
-fn path(args: &GetArgs, ask: &Ask, s: &Session) -> String {
-    let namespace = s.namespace(&args.at);
+fn path(args: &GetArgs, ask: &Ask) -> String {
     match &ask.name {
-        Some(name) => target::object(ask.kind, &namespace, name),
-        None => list_path(args, ask.kind, &args.field_selector, s),
+        Some(name) => target::object(ask.kind, &ask.namespace, name),
+        None => list_path(args, ask, &args.field_selector),
     }
 }
 
-fn list_path(args: &GetArgs, kind: Kind, field_selector: &Option<String>, s: &Session) -> String {
-    let namespace = s.namespace(&args.at);
-    let path = target::collection(kind, (!args.all_namespaces).then_some(namespace.as_str()));
+fn list_path(args: &GetArgs, ask: &Ask, field_selector: &Option<String>) -> String {
+    let path = target::collection(ask.kind, (!args.all_namespaces).then_some(ask.namespace.as_str()));
     let parameters = [("labelSelector", &args.selector), ("fieldSelector", field_selector)];
     let parameters: Vec<(&str, &str)> = parameters.iter().filter_map(|(k, v)| Some((*k, v.as_deref()?))).collect();
     target::query(&path, &parameters)
@@ -72,7 +78,7 @@ async fn tables(args: &GetArgs, asks: &[Ask], prefixed: bool, wide: bool, s: &mu
     let mut found: Vec<(Kind, Value)> = Vec::new();
     let mut missing = false;
     for ask in asks {
-        match s.client.get_table(&path(args, ask, s)).await {
+        match s.client.get_table(&path(args, ask)).await {
             Ok(table) => found.push((ask.kind, sort_rows(args, ask, as_table(table), s).await?)),
             Err(fail) if fail.is_not_found() && args.ignore_not_found => missing = true,
             Err(fail @ Fail::Refused(_)) => {
@@ -83,7 +89,7 @@ async fn tables(args: &GetArgs, asks: &[Ask], prefixed: bool, wide: bool, s: &mu
         }
     }
     found.retain(|(_, table)| !rows_of(table).is_empty());
-    if found.is_empty() && !missing {
+    if found.is_empty() && !missing && !s.failed {
         say_nothing_found(args, asks, s);
         return Ok(());
     }
@@ -119,7 +125,7 @@ fn say_nothing_found(args: &GetArgs, asks: &[Ask], s: &Session) {
 async fn objects(args: &GetArgs, asks: &[Ask], format: &Format, s: &mut Session) -> Result<(), Fail> {
     let mut items = Vec::new();
     for ask in asks {
-        match s.client.get(&path(args, ask, s)).await {
+        match s.client.get(&path(args, ask)).await {
             Ok(value) if ask.name.is_some() => items.push(value),
             Ok(list) => items.extend(list_items(ask.kind, list)),
             Err(fail) if fail.is_not_found() && args.ignore_not_found => {}
@@ -129,7 +135,7 @@ async fn objects(args: &GetArgs, asks: &[Ask], format: &Format, s: &mut Session)
     }
     if let Some(path) = &args.sort_by {
         let path = Template::parse_relaxed(path).map_err(Fail::other)?;
-        items.sort_by_cached_key(|item| SortKey::of(&path, item));
+        sorted::by_key(&mut items, |item| SortKey::of(&path, item));
     }
     let single = asks.len() == 1 && asks[0].name.is_some();
     let value = match items.pop() {
@@ -162,16 +168,16 @@ async fn sort_rows(args: &GetArgs, ask: &Ask, mut table: Value, s: &Session) -> 
     if ask.name.is_some() {
         return Ok(table);
     }
-    let list = s.client.get(&self::path(args, ask, s)).await?;
+    let list = s.client.get(&self::path(args, ask)).await?;
     let mut order: Vec<(SortKey, (&str, &str))> =
         list_at(&list, "/items").iter().map(|item| (SortKey::of(&template, item), identity(item))).collect();
-    order.sort_by(|a, b| a.0.cmp(&b.0));
+    sorted::by(&mut order, |a, b| a.0.cmp(&b.0));
     let place = |row: &Value| {
         let id = identity(&row["object"]);
         order.iter().position(|(_, other)| *other == id).unwrap_or(usize::MAX)
     };
     if let Some(rows) = table.get_mut("rows").and_then(Value::as_array_mut) {
-        rows.sort_by_cached_key(place);
+        sorted::by_key(rows, place);
     }
     Ok(table)
 }
@@ -241,7 +247,7 @@ impl<'a> View<'a> {
         if self.args.all_namespaces && self.kind.names().namespaced {
             header.push("NAMESPACE".to_string());
         }
-        header.extend(cells.iter().map(|i| text_at(&columns[*i], "/name").to_uppercase()));
+        header.extend(cells.iter().map(|i| text_at(&columns[*i], "/name").to_ascii_uppercase()));
         header.extend(self.args.label_columns.iter().map(|key| label_header(key)));
         if self.args.show_labels {
             header.push("LABELS".to_string());
@@ -276,7 +282,7 @@ impl<'a> View<'a> {
 
 /// The part of a label's key behind its last slash, as kubectl heads the column.
 fn label_header(key: &str) -> String {
-    key.rsplit('/').next().unwrap_or(key).to_uppercase()
+    key.rsplit('/').next().unwrap_or(key).to_ascii_uppercase()
 }
 
 fn labels_text(object: &Value) -> String {
@@ -313,7 +319,7 @@ async fn watch(args: &GetArgs, asks: &[Ask], prefixed: bool, format: &Format, s:
         return Err(Fail::other("watch is only supported on individual resources and resource collections"));
     };
     let by_name = ask.name.as_ref().map(|name| format!("metadata.name={name}"));
-    let path = list_path(args, ask.kind, &by_name.clone().or_else(|| args.field_selector.clone()), s);
+    let path = list_path(args, ask, &by_name.clone().or_else(|| args.field_selector.clone()));
     let (wide, is_table) = match format {
         Format::Table { wide } => (*wide, true),
         Format::Yaml | Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => (false, false),
@@ -322,7 +328,7 @@ async fn watch(args: &GetArgs, asks: &[Ask], prefixed: bool, format: &Format, s:
     let empty = if is_table { rows_of(&list).is_empty() } else { list_at(&list, "/items").is_empty() };
     if by_name.is_some() && empty {
         // Says why it is not there.
-        s.client.get(&self::path(args, ask, s)).await?;
+        s.client.get(&self::path(args, ask)).await?;
     }
     let mut shown = Shown { view: View::new(args, ask.kind, prefixed, wide, s), format, is_first: true };
     let revision = text_at(&list, "/metadata/resourceVersion").to_string();

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::model::Kind;
+use crate::model::sorted;
 
 use super::args::{RolloutHistory, RolloutUndo};
 use super::fail::Fail;
@@ -80,7 +81,7 @@ async fn revisions(object: &Value, namespace: &str, s: &Session) -> Result<Vec<R
     let list = s.client.get(&target::collection(Kind::ControllerRevision, Some(namespace))).await?;
     let is_own = |r: &&Value| list_at(r, "/metadata/ownerReferences").iter().any(|o| text_at(o, "/uid") == uid);
     let mut revisions: Vec<Revision> = list_at(&list, "/items").iter().filter(is_own).map(read).collect();
-    revisions.sort_by_key(|r| r.number);
+    sorted::by_key(&mut revisions, |r| r.number);
     Ok(revisions)
 }
 

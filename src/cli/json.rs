@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::sorted;
+
 /// The text at a JSON pointer; empty when there is none.
 pub fn text_at<'v>(value: &'v Value, pointer: &str) -> &'v str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
@@ -25,7 +27,7 @@ pub fn list_at<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
 pub fn entries_at<'v>(value: &'v Value, pointer: &str) -> Vec<(&'v str, &'v Value)> {
     let mut entries: Vec<_> =
         value.pointer(pointer).and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.as_str(), v)).collect();
-    entries.sort_by_key(|(key, _)| *key);
+    sorted::by_key(&mut entries, |(key, _)| *key);
     entries
 }
 
@@ -57,7 +59,7 @@ pub fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
+            sorted::by_key(&mut entries, |(key, _)| *key);
             Value::Object(entries.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::model::Kind;
 
 use super::Session;
-use super::args::LabelArgs;
+use super::args::{DryRun, LabelArgs};
 use super::fail::Fail;
 use super::json::{entries_at, list_at, text_at};
 use super::target::{self, Target, singular};
@@ -27,7 +27,7 @@ pub async fn run(args: &LabelArgs, what: What, s: &mut Session) -> Result<(), Fa
     for (kind, name) in subjects(args, words, s).await? {
         match change(args, what, &changes, kind, &name, s).await {
             Ok(()) => {}
-            Err(fail @ (Fail::Silent | Fail::Unreachable { .. })) => return Err(fail),
+            Err(fail) if fail.is_final() => return Err(fail),
             Err(fail) => s.report(&fail),
         }
     }
@@ -94,12 +94,15 @@ async fn change(
     if patch.is_empty() {
         // kubectl says of labels alone that nothing was done.
         let not = if what == What::Labels { "not " } else { "" };
-        return s.out.line(&format!("{shown} {not}{}", what.past()));
+        return s.out.line(&format!("{shown} {not}{}{}", what.past(), args.dry.run.told()));
     }
     let only_removed = patch.values().all(Value::is_null);
-    s.client.patch(&path, &json!({"metadata": {what.field(): patch}})).await?;
+    if args.dry.run != DryRun::Client {
+        let path = target::query(&path, args.dry.run.query());
+        s.client.patch(&path, &json!({"metadata": {what.field(): patch}})).await?;
+    }
     let word = if what == What::Labels && only_removed { "unlabeled" } else { what.past() };
-    s.out.line(&format!("{shown} {word}"))
+    s.out.line(&format!("{shown} {word}{}", args.dry.run.told()))
 }
 
 fn refuse_overwrites(object: &Value, what: What, changes: &Changes) -> Result<(), Fail> {

@@ -4,10 +4,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::model::Kind;
+use crate::model::sorted;
 
 use super::args::LogsArgs;
-use super::client::{Client, Stream};
+use super::client::Stream;
 use super::fail::Fail;
+use super::follow::{self, Follow};
 use super::json::{entries_at, int_at, list_at, text_at};
 use super::target::{self, query};
 use super::term::say;
@@ -37,8 +39,7 @@ pub async fn run(args: &LogsArgs, s: &mut Session) -> Result<(), Fail> {
     }
     let path = |source: &Source| {
         let path = format!("{}/log", target::object(Kind::Pod, &namespace, &source.pod));
-        let path = query(&path, &[("container", &source.container)]);
-        parameters.iter().fold(path, |path, (key, value)| query(&path, &[(key, value)]))
+        query(&path, &[("container", &source.container)])
     };
     if args.follow && !args.previous {
         for source in &sources {
@@ -46,11 +47,11 @@ pub async fn run(args: &LogsArgs, s: &mut Session) -> Result<(), Fail> {
         }
     }
     let paths: Vec<(Source, String)> = sources.into_iter().map(|source| (source.clone(), path(&source))).collect();
-    if args.follow && paths.len() > 1 {
-        return follow_all(&paths, args.prefix, s).await;
+    if args.follow {
+        return follow_all(paths, parameters, args.prefix, s).await;
     }
     for (source, path) in &paths {
-        match s.client.stream(path, "*/*").await {
+        match s.client.stream(&follow::with(path, &parameters), "*/*").await {
             Ok(stream) => print(stream, source, args.prefix, s).await?,
             // One container that has not started must not hide the others.
             Err(fail @ Fail::Refused(_)) if paths.len() > 1 => s.report(&fail),
@@ -105,7 +106,14 @@ async fn pods(args: &LogsArgs, namespace: &str, s: &Session) -> Result<Vec<Value
     let target = args.target.as_deref().unwrap_or_default();
     let (kind, name) = if target.contains('/') { target::slashed(target)? } else { (Kind::Pod, target.to_string()) };
     match kind {
-        Kind::Pod => Ok(vec![s.client.get(&target::object(kind, namespace, &name)).await?]),
+        Kind::Pod => match s.client.get(&target::object(kind, namespace, &name)).await {
+            // kubectl has words of its own for this one.
+            Err(fail) if fail.is_not_found() => {
+                let told = format!("error from server (NotFound): pods {name:?} not found in namespace {namespace:?}");
+                Err(Fail::other(told))
+            }
+            pod => Ok(vec![pod?]),
+        },
         Kind::Job | Kind::DaemonSet => one_of(kind, &name, namespace, s).await.map(|pod| vec![pod]),
         Kind::CronJob => Err(Fail::other(format!(
             "a CronJob has no log of its own; those of its Jobs have: `pinnace get jobs`, then `pinnace logs job/{name}-…`"
@@ -128,7 +136,7 @@ async fn one_of(kind: Kind, name: &str, namespace: &str, s: &Session) -> Result<
     let late = || Fail::other(format!("{}/{name} has no pod", target::singular(kind)));
     let found = watch::until(&s.client, &path, |seen| {
         let mut pods: Vec<&Value> = seen.values().collect();
-        pods.sort_by_cached_key(|pod| rank(pod));
+        sorted::by_key(&mut pods, |pod| rank(pod));
         Ok(pods.first().map(|pod| ((*pod).clone(), pods.len())))
     });
     let (pod, count) = watch::within(Some(POD_WAIT), late, found).await?;
@@ -226,10 +234,16 @@ fn prefixed(source: &Source, prefix: bool, line: Vec<u8>) -> Vec<u8> {
 }
 
 /// Lines of all logs as they come, until the last log ends.
-async fn follow_all(paths: &[(Source, String)], prefix: bool, s: &mut Session) -> Result<(), Fail> {
+async fn follow_all(
+    paths: Vec<(Source, String)>,
+    parameters: Vec<(&'static str, String)>,
+    prefix: bool,
+    s: &mut Session,
+) -> Result<(), Fail> {
     let (sender, mut lines) = mpsc::channel(LINES_WAITING_MAX);
-    for (source, path) in paths.iter().cloned() {
-        tokio::spawn(forward(s.client.clone(), source, path, prefix, sender.clone()));
+    for (source, path) in paths {
+        let log = Follow::begin(s.client.clone(), path, parameters.clone());
+        tokio::spawn(forward(log, source, prefix, sender.clone()));
     }
     drop(sender);
     while let Some(line) = lines.recv().await {
@@ -242,18 +256,17 @@ async fn follow_all(paths: &[(Source, String)], prefix: bool, s: &mut Session) -
 }
 
 async fn forward(
-    client: Client,
+    log: impl Future<Output = Result<Follow, Fail>>,
     source: Source,
-    path: String,
     prefix: bool,
     lines: mpsc::Sender<Result<Vec<u8>, Fail>>,
 ) {
-    let mut stream = match client.stream(&path, "*/*").await {
-        Ok(stream) => stream,
+    let mut log = match log.await {
+        Ok(log) => log,
         Err(fail) => return drop(lines.send(Err(fail)).await),
     };
     loop {
-        let next = match stream.line().await {
+        let next = match log.line().await {
             Ok(None) => return,
             Ok(Some(line)) => Ok(prefixed(&source, prefix, line)),
             Err(fail) => Err(fail),

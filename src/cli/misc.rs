@@ -1,5 +1,7 @@
 //! `version`, `completion`, `api-resources`, `store dump` and `debug trace`.
 
+use std::path::{Path, PathBuf};
+
 use clap::CommandFactory;
 use serde_json::{Value, json};
 
@@ -60,13 +62,22 @@ pub fn api_resources(s: &mut Session) -> Result<(), Fail> {
     s.out.text(&text)
 }
 
-/// The database as the daemon prints it, line by line.
-pub async fn dump(s: &mut Session) -> Result<(), Fail> {
+/// The database as the daemon prints it, line by line. `dir`: only if it is the one in there; else where it is.
+pub async fn dump(dir: Option<&Path>, s: &mut Session) -> Result<Option<PathBuf>, Fail> {
     let mut stream = s.client.stream("/apis/pinnace.dev/v1/dump", "application/json-seq, */*").await?;
+    if let Some(head) = stream.line().await? {
+        let said: Value = serde_json::from_slice(&head).unwrap_or_default();
+        let place = PathBuf::from(text_at(&said, "/data_dir"));
+        let whole = |dir: &Path| dir.canonicalize().ok();
+        if dir.is_some_and(|dir| whole(dir).is_none_or(|dir| whole(&place) != Some(dir))) {
+            return Ok(Some(place));
+        }
+        s.out.bytes(&head)?;
+    }
     while let Some(line) = stream.line().await? {
         s.out.bytes(&line)?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The loop's turns, as they happen, until the reader has seen enough.

@@ -19,6 +19,7 @@ mod events;
 mod explain;
 mod fail;
 mod files;
+mod follow;
 mod get;
 mod help;
 mod history;
@@ -31,6 +32,7 @@ mod merge;
 mod misc;
 mod nodes;
 mod output;
+mod patience;
 mod rollout;
 mod scale;
 pub mod schedule;
@@ -41,7 +43,9 @@ mod top;
 mod update;
 mod wait;
 mod watch;
+mod wire;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use args::{Cli, ConfigVerb, DebugVerb, ImageVerb, Namespace, Rollout, StoreVerb, Top, Verb};
@@ -76,12 +80,23 @@ impl Session {
 
     /// Tells of a failure and goes on; the exit code will be 1.
     fn report(&mut self, fail: &Fail) {
-        self.failed = true;
+        self.failed |= !matches!(fail, Fail::Closed);
         match fail {
-            Fail::Silent => {}
-            Fail::Refused(_) | Fail::Unreachable { .. } | Fail::Other(_) | Fail::Told(_) => {
+            Fail::Silent | Fail::Closed => {}
+            Fail::Refused(_) | Fail::Unreachable { .. } | Fail::Broken(_) | Fail::Other(_) | Fail::Told(_) => {
                 term::say(&fail.to_string())
             }
+        }
+    }
+}
+
+/// Prints what a role of the program found out that is no verb of a client.
+pub fn print(text: &str) -> ExitCode {
+    match Out::new().text(text) {
+        Ok(()) | Err(Fail::Closed) => ExitCode::SUCCESS,
+        Err(fail) => {
+            term::say(&fail.to_string());
+            ExitCode::FAILURE
         }
     }
 }
@@ -114,23 +129,26 @@ pub enum NoDump {
     Nobody,
     /// The daemon has not got its store either: it waits for its disk. The text is its own.
     Waits(String),
+    /// The daemon that answers has another store, in that directory.
+    Elsewhere(PathBuf),
 }
 
-/// `store dump` through the daemon.
+/// `store dump` through the daemon; with `dir` only if its store is there.
 ///
 /// # Errors
-/// There is none, or it has no store yet.
-pub fn dump(cli: &Cli) -> Result<ExitCode, NoDump> {
+/// There is none, it has no store yet, or another.
+pub fn dump(cli: &Cli, dir: Option<&Path>) -> Result<ExitCode, NoDump> {
     let Some(runtime) = runtime() else { return Ok(ExitCode::FAILURE) };
     let mut session = Session::new(cli);
-    match runtime.block_on(misc::dump(&mut session)) {
+    match runtime.block_on(misc::dump(dir, &mut session)) {
         Err(Fail::Unreachable { .. }) => Err(NoDump::Nobody),
         Err(Fail::Refused(no)) if no.reason == Reason::ServiceUnavailable.as_str() => Err(NoDump::Waits(no.message)),
+        Ok(Some(place)) => Err(NoDump::Elsewhere(place)),
+        Ok(None) | Err(Fail::Closed) => Ok(ExitCode::SUCCESS),
         Err(fail) => {
             session.report(&fail);
             Ok(ExitCode::FAILURE)
         }
-        Ok(()) => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -185,7 +203,7 @@ async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
         Verb::Image(ImageVerb::Prune) => image::prune(s).await,
         Verb::Schedule(args) => schedule_at_this_time(args),
         Verb::ApiResources => misc::api_resources(s),
-        Verb::Store(StoreVerb::Dump(_)) => misc::dump(s).await,
+        Verb::Store(StoreVerb::Dump(_)) => misc::dump(None, s).await.map(drop),
         Verb::Completion(args) => misc::completion(args, s),
         Verb::Version(args) => misc::version(args, s).await,
     }

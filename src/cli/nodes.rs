@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::Kind;
 
-use super::args::{DrainArgs, NodeName, TaintArgs};
+use super::args::{CordonArgs, DrainArgs, DryRun, TaintArgs};
 use super::fail::Fail;
 use super::json::{bool_at, list_at, text_at};
 use super::term::{Progress, say};
@@ -24,18 +24,26 @@ async fn node(name: Option<&str>, s: &Session) -> Result<Value, Fail> {
     }
 }
 
-pub async fn cordon(args: &NodeName, on: bool, s: &mut Session) -> Result<(), Fail> {
-    let node = node(args.node.as_deref(), s).await?;
+pub async fn cordon(args: &CordonArgs, on: bool, s: &mut Session) -> Result<(), Fail> {
+    let node = node(args.node.node.as_deref(), s).await?;
     let name = text_at(&node, "/metadata/name");
     let is = |field: &str| bool_at(&node, &format!("/spec/{field}")).unwrap_or(false);
     let done = if on { is("unschedulable") } else { !is("unschedulable") && !is("drained") };
     let word = if on { "cordoned" } else { "uncordoned" };
+    let told = args.dry.run.told();
     if done {
-        return s.out.line(&format!("node/{name} already {word}"));
+        return s.out.line(&format!("node/{name} already {word}{told}"));
     }
     let spec = if on { json!({"unschedulable": true}) } else { json!({"unschedulable": null, "drained": null}) };
-    s.client.patch(&target::object(Kind::Node, "", name), &json!({"spec": spec})).await?;
-    s.out.line(&format!("node/{name} {word}"))
+    change(name, &json!({"spec": spec}), args.dry.run, s).await?;
+    s.out.line(&format!("node/{name} {word}{told}"))
+}
+
+async fn change(name: &str, patch: &Value, dry_run: DryRun, s: &Session) -> Result<(), Fail> {
+    if dry_run == DryRun::Client {
+        return Ok(());
+    }
+    s.client.patch(&target::query(&target::object(Kind::Node, "", name), dry_run.query()), patch).await.map(drop)
 }
 
 /// Ends all pods and waits until no container runs. What was asked stands, also when the wait is given up.
@@ -43,8 +51,19 @@ pub async fn drain(args: &DrainArgs, s: &mut Session) -> Result<(), Fail> {
     let limit = watch::limit(&args.timeout)?;
     let node = node(args.node.node.as_deref(), s).await?;
     let name = text_at(&node, "/metadata/name");
-    s.client.post("/apis/pinnace.dev/v1/drain", &json!({})).await?;
-    s.out.line(&format!("node/{name} cordoned"))?;
+    let told = args.dry.run.told();
+    if args.dry.run != DryRun::Client {
+        s.client.post(&target::query("/apis/pinnace.dev/v1/drain", args.dry.run.query()), &json!({})).await?;
+    }
+    s.out.line(&format!("node/{name} cordoned{told}"))?;
+    if args.dry.run != DryRun::None {
+        let pods = s.client.get(&target::collection(Kind::Pod, None)).await?;
+        for pod in list_at(&pods, "/items").iter().filter(|pod| is_live(pod)) {
+            let (namespace, pod) = (text_at(pod, "/metadata/namespace"), text_at(pod, "/metadata/name"));
+            say(&format!("evicting pod {namespace}/{pod}{told}"));
+        }
+        return s.out.line(&format!("node/{name} drained{told}"));
+    }
     let progress = Progress::start("waiting for pods to end");
     let late =
         || Fail::other(format!("timed out waiting for the pods of node {name:?} to end; the node stays drained"));
@@ -97,8 +116,11 @@ enum Change {
 }
 
 pub async fn taint(args: &TaintArgs, s: &mut Session) -> Result<(), Fail> {
+    let is_node = |word: &String| target::kind_of(word).is_ok_and(|kind| kind == Kind::Node);
     let (name, words) = match args.what.as_slice() {
-        [kind, name, rest @ ..] if target::kind_of(kind).is_ok_and(|k| k == Kind::Node) => (Some(name.as_str()), rest),
+        [kind, rest @ ..] if args.all && is_node(kind) => (None, rest),
+        _ if args.all => return Err(Fail::other("--all goes with nodes: taint nodes --all key[=value]:Effect")),
+        [kind, name, rest @ ..] if is_node(kind) => (Some(name.as_str()), rest),
         [name, rest @ ..] if name.starts_with("node/") || name.starts_with("nodes/") => (Some(name.as_str()), rest),
         all => (None, all),
     };
@@ -113,9 +135,9 @@ pub async fn taint(args: &TaintArgs, s: &mut Session) -> Result<(), Fail> {
         change.apply(&mut taints, name, args.overwrite)?;
     }
     let patch = json!({"spec": {"taints": taints}});
-    s.client.patch(&target::object(Kind::Node, "", name), &patch).await?;
+    change(name, &patch, args.dry.run, s).await?;
     let only_removed = changes.iter().all(|c| matches!(c, Change::Remove { .. }));
-    s.out.line(&format!("node/{name} {}", if only_removed { "untainted" } else { "tainted" }))
+    s.out.line(&format!("node/{name} {}{}", if only_removed { "untainted" } else { "tainted" }, args.dry.run.told()))
 }
 
 impl Change {

@@ -2,33 +2,40 @@
 
 use serde_json::json;
 
-use super::Session;
 use super::args::ScaleArgs;
 use super::fail::Fail;
 use super::json::{int_at, text_at};
-use super::target::{self, Target, singular};
+use super::target::{self, Object, Target, singular};
+use super::{Session, files};
 use crate::model::Kind;
 
 pub async fn run(args: &ScaleArgs, s: &mut Session) -> Result<(), Fail> {
-    let Target::Named(named) = target::parse(&args.what)? else {
-        return Err(Fail::other("resource(s) were provided, but no name was specified"));
-    };
-    for (kind, name) in named {
-        match scale(args, kind, &name, s).await {
+    for Object { kind, namespace, name } in objects(args, s)? {
+        match scale(args, kind, &namespace, &name, s).await {
             Ok(()) => s.out.line(&format!("{}/{name} scaled", singular(kind)))?,
-            Err(Fail::Silent) => return Err(Fail::Silent),
-            Err(fail @ Fail::Unreachable { .. }) => return Err(fail),
+            Err(fail) if fail.is_final() => return Err(fail),
             Err(fail) => s.report(&fail),
         }
     }
     Ok(())
 }
 
-async fn scale(args: &ScaleArgs, kind: Kind, name: &str, s: &Session) -> Result<(), Fail> {
+fn objects(args: &ScaleArgs, s: &mut Session) -> Result<Vec<Object>, Fail> {
+    if !args.from.filename.is_empty() {
+        return Ok(files::objects(&args.from, &args.at, s));
+    }
+    let Target::Named(named) = target::parse(&args.what)? else {
+        return Err(Fail::other("resource(s) were provided, but no name was specified"));
+    };
+    let namespace = s.namespace(&args.at);
+    Ok(named.into_iter().map(|(kind, name)| Object { kind, namespace: namespace.clone(), name }).collect())
+}
+
+async fn scale(args: &ScaleArgs, kind: Kind, namespace: &str, name: &str, s: &Session) -> Result<(), Fail> {
     if kind != Kind::Job {
         return Err(Fail::other(format!("cannot scale {}/{name}: only Jobs have a parallelism", singular(kind))));
     }
-    let path = format!("{}/scale", target::object(kind, &s.namespace(&args.at), name));
+    let path = format!("{}/scale", target::object(kind, namespace, name));
     let mut patch = json!({"spec": {"replicas": args.replicas}});
     if let Some(expected) = args.current_replicas.filter(|n| *n >= 0) {
         let now = s.client.get(&path).await?;

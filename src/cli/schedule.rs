@@ -25,7 +25,11 @@ pub struct ScheduleArgs {
 /// exit code: 1 for an expression, zone or time that is refused, with Kubernetes' own text on `err`.
 pub fn run(args: &ScheduleArgs, now: Timestamp, out: &mut dyn Write, err: &mut dyn Write) -> i32 {
     let printed = match times(args, now) {
-        Ok((schedule, from)) => print(&schedule, from, args.count, out).map_err(|e| e.to_string()),
+        Ok((schedule, from)) => match print(&schedule, from, args.count, out) {
+            // The reader has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed.map_err(|e| format!("cannot write to standard output: {e}")),
+        },
         Err(refusal) => Err(refusal),
     };
     match printed {
@@ -40,9 +44,16 @@ pub fn run(args: &ScheduleArgs, now: Timestamp, out: &mut dyn Write, err: &mut d
 
 fn times(args: &ScheduleArgs, now: Timestamp) -> Result<(Schedule, Timestamp), String> {
     let schedule = Schedule::parse(&args.expr, args.time_zone.as_deref())?;
-    let from =
-        args.from.as_deref().map_or(Ok(now), |text| Timestamp::parse(text).map_err(|e| format!("--from: {e}")))?;
+    let from = args.from.as_deref().map_or(Ok(now), time)?;
     Ok((schedule, from))
+}
+
+/// A time of those years for which schedules are searched.
+fn time(text: &str) -> Result<Timestamp, String> {
+    let time = Timestamp::parse(text).ok().filter(|time| Schedule::KNOWN.contains(time));
+    time.ok_or_else(|| {
+        format!("--from: {text:?} must be an RFC 3339 time of the years 1970 to 2100, such as 2026-01-31T09:30:00Z")
+    })
 }
 
 fn print(schedule: &Schedule, from: Timestamp, count: u32, out: &mut dyn Write) -> io::Result<()> {
@@ -103,6 +114,6 @@ mod tests {
         let mut err = Vec::new();
         assert_eq!(run(&args, Timestamp::EPOCH, &mut Vec::new(), &mut err), 1);
         let err = String::from_utf8(err).unwrap();
-        assert!(err.starts_with("error: --from: \"yesterday\" is not an RFC 3339 time"), "{err}");
+        assert!(err.starts_with("error: --from: \"yesterday\" must be an RFC 3339 time"), "{err}");
     }
 }

@@ -13,6 +13,15 @@ pub enum Target {
     Named(Vec<(Kind, String)>),
 }
 
+/// One object by its name.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub kind: Kind,
+    /// Not looked at where the kind has none.
+    pub namespace: String,
+    pub name: String,
+}
+
 /// `all` is these, in the order in which kubectl lists them.
 const ALL: [Kind; 4] = [Kind::Pod, Kind::DaemonSet, Kind::CronJob, Kind::Job];
 

@@ -29,7 +29,7 @@ impl Out {
     }
 
     /// # Errors
-    /// `Silent` when the reader is gone; there is nobody to tell.
+    /// `Closed` when the reader is gone.
     pub fn text(&mut self, text: &str) -> Result<(), Fail> {
         self.bytes(text.as_bytes())
     }
@@ -47,7 +47,7 @@ impl Out {
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Fail> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).map_err(|e| match e.kind() {
-            io::ErrorKind::BrokenPipe => Fail::Silent,
+            io::ErrorKind::BrokenPipe => Fail::Closed,
             _ => Fail::other(format!("cannot write to standard output: {e}")),
         })
     }

@@ -10,6 +10,7 @@ use super::table::Rows;
 use super::target::{escape, query};
 use super::term::say;
 use crate::model::Quantity;
+use crate::model::sorted;
 
 const ROOT: &str = "/apis/metrics.k8s.io/v1beta1";
 
@@ -42,9 +43,9 @@ pub async fn pods(args: &TopPods, s: &mut Session) -> Result<(), Fail> {
     }
     let mut rows: Vec<(Vec<String>, Use)> = items.iter().flat_map(|item| pod_rows(item, args)).collect();
     match args.sort_by {
-        Some(Hunger::Cpu) => rows.sort_by_key(|(_, used)| std::cmp::Reverse(used.cpu)),
-        Some(Hunger::Memory) => rows.sort_by_key(|(_, used)| std::cmp::Reverse(used.memory)),
-        None => rows.sort_by(|a, b| a.0.cmp(&b.0)),
+        Some(Hunger::Cpu) => sorted::by_key(&mut rows, |(_, used)| std::cmp::Reverse(used.cpu)),
+        Some(Hunger::Memory) => sorted::by_key(&mut rows, |(_, used)| std::cmp::Reverse(used.memory)),
+        None => sorted::by(&mut rows, |a, b| a.0.cmp(&b.0)),
     }
     let mut header = Vec::new();
     header.extend(args.all_namespaces.then_some("NAMESPACE"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +13,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::model::Kind;
-use crate::model::update::{Last, Outcome, Program, UpdateStatus, Versions, Which};
+use crate::model::sorted;
+use crate::model::update::{Last, Outcome, Program, UpdateStatus, Versions, Which, is_sha256};
 
 use super::args::UpdateArgs;
 use super::client::{Stream, escape};
@@ -83,6 +85,10 @@ fn sentence(last: &Last) -> String {
 }
 
 async fn bring(from: &str, args: &UpdateArgs, within: Duration, s: &Session) -> Result<Stream, Fail> {
+    if let Some(bad) = args.sha256.as_deref().filter(|sha256| !is_sha256(&sha256.to_ascii_lowercase())) {
+        return Err(Fail::other(format!("--sha256 must have 64 hexadecimal digits, is {bad:?}")));
+    }
+    known_scheme("--from", from)?;
     let (size, body) = if is_url(from) { (None, nothing()) } else { open(from)? };
     let mut pairs = vec![("within_s", within.as_secs().to_string())];
     pairs.extend(is_url(from).then(|| ("from", from.to_string())));
@@ -91,6 +97,16 @@ async fn bring(from: &str, args: &UpdateArgs, within: Duration, s: &Session) -> 
     pairs.extend(args.signature.as_deref().map(signature).transpose()?);
     let query: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
     s.client.upload(&format!("{PATH}?{}", query.join("&")), body).await
+}
+
+/// # Errors
+/// It is an address from which nothing can be brought.
+fn known_scheme(flag: &str, from: &str) -> Result<(), Fail> {
+    if from.contains("://") && !is_url(from) && !Path::new(from).exists() {
+        let text = format!("{flag} {from}: an address begins with http:// or https://; all else is a file");
+        return Err(Fail::other(text));
+    }
+    Ok(())
 }
 
 fn is_url(text: &str) -> bool {
@@ -120,6 +136,7 @@ fn open(from: &str) -> Result<(Option<u64>, Body), Fail> {
 }
 
 fn signature(from: &str) -> Result<(&'static str, String), Fail> {
+    known_scheme("--signature", from)?;
     if is_url(from) {
         return Ok(("signature_from", from.to_string()));
     }
@@ -216,5 +233,5 @@ async fn running(s: &Session) -> BTreeSet<String> {
     let Ok(pods) = s.client.get(&target::collection(Kind::Pod, None)).await else { return BTreeSet::new() };
     let containers = list_at(&pods, "/items").iter().flat_map(|pod| list_at(pod, "/status/containerStatuses"));
     let runs = containers.filter(|container| container.pointer("/state/running").is_some());
-    runs.map(|container| text_at(container, "/containerID").to_string()).collect()
+    sorted::set(runs.map(|container| text_at(container, "/containerID").to_string()))
 }

@@ -10,6 +10,7 @@ use super::args::WaitArgs;
 use super::fail::Fail;
 use super::json::{int_at, list_at, plain, text_at};
 use super::jsonpath::Template;
+use super::patience::Patience;
 use super::target::{self, Target, singular};
 use super::term::Progress;
 use super::{Session, duration, watch};
@@ -54,14 +55,18 @@ pub async fn run(args: &WaitArgs, s: &mut Session) -> Result<(), Fail> {
     if subjects.is_empty() {
         return if goal == Goal::Delete { Ok(()) } else { Err(Fail::other("no matching resources found")) };
     }
+    let mut patience = Patience::default();
     for subject in &subjects {
         // Also with no time left each object is looked at once.
         let left = end.saturating_duration_since(tokio::time::Instant::now()).max(GLANCE);
-        let late = || watch::timed_out(subject.kind, &subject.name);
-        match watch::within(Some(left), late, wait_for(subject, &goal, s)).await {
+        let late = || match limit.is_zero() {
+            true => Fail::other(format!("condition not met for {}/{}", subject.kind.names().plural, subject.name)),
+            false => watch::timed_out(subject.kind, &subject.name),
+        };
+        match watch::within(Some(left), late, wait_for(subject, &goal, &mut patience, s)).await {
             Ok(true) => s.out.line(&format!("{}/{} condition met", singular(subject.kind), subject.name))?,
             Ok(false) => {}
-            Err(fail @ (Fail::Unreachable { .. } | Fail::Silent)) => return Err(fail),
+            Err(fail) if fail.is_final() => return Err(fail),
             Err(fail) => s.report(&fail),
         }
     }
@@ -99,19 +104,19 @@ async fn subjects(args: &WaitArgs, s: &Session) -> Result<Vec<Subject>, Fail> {
 }
 
 /// True when it came to be; false where there was nothing to wait for.
-async fn wait_for(subject: &Subject, goal: &Goal, s: &Session) -> Result<bool, Fail> {
+async fn wait_for(subject: &Subject, goal: &Goal, patience: &mut Patience, s: &Session) -> Result<bool, Fail> {
     let object = target::object(subject.kind, &subject.namespace, &subject.name);
     if *goal != Goal::Create {
-        match s.client.find(&object).await? {
+        match patience.ask(|| s.client.find(&object)).await? {
             None if *goal == Goal::Delete => return Ok(false),
             // Asks again only to have the node's own words.
-            None => drop(s.client.get(&object).await?),
+            None => drop(patience.ask(|| s.client.get(&object)).await?),
             Some(_) => {}
         }
     }
     let _progress = Progress::start(format!("waiting for {}/{}: {goal}", singular(subject.kind), subject.name));
     let path = watch::only(&target::collection(subject.kind, Some(&subject.namespace)), &subject.name);
-    let met = watch::until(&s.client, &path, |seen| match (seen.values().next(), goal) {
+    let met = watch::until_with(patience, &s.client, &path, |seen| match (seen.values().next(), goal) {
         (None, Goal::Delete) | (Some(_), Goal::Create) => Ok(Some(true)),
         (Some(_), Goal::Delete) | (None, Goal::Create) => Ok(None),
         (Some(object), goal) => Ok(goal.is_met(object)?.then_some(true)),
@@ -120,7 +125,7 @@ async fn wait_for(subject: &Subject, goal: &Goal, s: &Session) -> Result<bool, F
     .await?;
     if !met {
         // It was deleted while we waited; the node says so.
-        s.client.get(&object).await?;
+        patience.ask(|| s.client.get(&object)).await?;
     }
     Ok(met)
 }

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::model::sorted;
+
 use super::client::Client;
 use super::fail::Fail;
 use super::json::{list_at, text_at};
+use super::patience::Patience;
 use super::target::query;
 
 /// Objects that were seen, by namespace and name.
@@ -17,28 +20,41 @@ pub type Seen = BTreeMap<(String, String), Value>;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks `judge` about the objects of a collection now and after each change, until it has an answer. A watch that ends
-/// or is too old begins anew with a list.
+/// or is too old begins anew with a list; a node that is restarted meanwhile is waited for.
 ///
 /// # Errors
 /// What `judge` or the node says.
 pub async fn until<T>(
     client: &Client,
     path: &str,
+    judge: impl FnMut(&Seen) -> Result<Option<T>, Fail>,
+) -> Result<T, Fail> {
+    until_with(&mut Patience::default(), client, path, judge).await
+}
+
+/// As `until`, for who has asked the node before.
+///
+/// # Errors
+/// As `until`.
+pub async fn until_with<T>(
+    patience: &mut Patience,
+    client: &Client,
+    path: &str,
     mut judge: impl FnMut(&Seen) -> Result<Option<T>, Fail>,
 ) -> Result<T, Fail> {
     loop {
-        let list = client.get(path).await?;
-        let mut seen: Seen = list_at(&list, "/items").iter().map(|item| (key(item), item.clone())).collect();
+        let list = patience.ask(|| client.get(path)).await?;
+        let mut seen: Seen = sorted::map(list_at(&list, "/items").iter().map(|item| (key(item), item.clone())));
         if let Some(answer) = judge(&seen)? {
             return Ok(answer);
         }
         let revision = text_at(&list, "/metadata/resourceVersion");
         let path = query(path, &[("watch", "true"), ("resourceVersion", revision)]);
-        let mut stream = match client.stream(&path, "application/json").await {
+        let mut stream = match patience.ask(|| client.stream(&path, "application/json")).await {
             Err(fail) if fail.is_expired() => continue,
             other => other?,
         };
-        // A broken connection is a watch that ended; whether the node is gone, the next list will tell.
+        // A broken connection is a watch that ended; the next list waits for the node.
         while let Ok(Some((event, object))) = stream.event().await {
             match event.as_str() {
                 "DELETED" => drop(seen.remove(&key(&object))),

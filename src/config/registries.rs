@@ -26,15 +26,16 @@ pub(super) fn hosts(value: &Value) -> Result<BTreeMap<String, RegistryHost>, Str
     if entries.len() > HOSTS_MAX {
         return Err(format!("has {} hosts, at most {HOSTS_MAX} are possible", entries.len()));
     }
-    let read = |(name, entry): (String, Value)| {
+    let mut hosts = BTreeMap::new();
+    for (name, entry) in entries {
         let setting = match entry {
             Value::Null => Ok(RegistryHost::default()),
             Value::Object(entry) => setting(&entry),
             other => Err(format!("must be a mapping of mirrors, insecure and ca_file, is {other}")),
         };
-        Ok((host(&name)?, setting.map_err(|why| format!("of {name:?} {why}"))?))
-    };
-    entries.into_iter().map(read).collect()
+        hosts.insert(host(&name)?, setting.map_err(|why| format!("of {name:?} {why}"))?);
+    }
+    Ok(hosts)
 }
 
 fn setting(entry: &Map<String, Value>) -> Result<RegistryHost, String> {

@@ -171,7 +171,13 @@ fn bad_files_are_refused_with_what_to_do() {
     refused("nam: x", "unknown key \"nam\", did you mean \"name\"?");
     refused("mqtt: {keepalive_s: 5}", "did you mean \"mqtt.keep_alive_s\"?");
     refused("bananas: 5", "docs/configuration.md");
-    refused("name: a\nname: b", "duplicate");
+    refused(
+        "name: a\nname: b",
+        "config.yaml: yaml: line 2, column 1: duplicate mapping key `name` is not allowed here",
+    );
+    refused("# a\nname: [a", "config.yaml: yaml: line 2");
+    refused("name: a\n---\nname: b", "yaml: it has 2 documents, one is possible");
+    refused("name: a\n:", "config.yaml: yaml: line");
     refused("- a", "must be a mapping");
     refused("mqtt: 5", "mqtt must be a mapping");
     refused("name: [", "configuration /");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::image::{Disk, ImageSpec};
 use crate::model::{
-    Ask, AskId, Cause, Effect, Failure, Job, Key, Kind, Meta, Pod, PodStatus, Reason, Record, Spec, Uid,
+    Ask, AskId, Cause, Effect, Failure, Job, Key, Kind, Meta, Pod, PodStatus, Reason, Record, Spec, Uid, pod_defaults,
 };
 
 use super::draft::Draft;
@@ -209,7 +209,7 @@ fn merged(old: &Record, new: &Record) -> Result<Record, Failure> {
         (Record::Pod(old), Record::Pod(next)) => {
             next.status = old.status.clone();
             pod_changes(old, next, &mut causes);
-            old.spec != next.spec
+            whole_spec(old) != whole_spec(next)
         }
         (Record::Node(old), Record::Node(next)) => {
             next.status = old.status.clone();
@@ -287,10 +287,19 @@ fn fixed_part(template: Option<&Value>) -> Option<Value> {
     Some(template)
 }
 
+/// A pod's spec with all defaults. A store may hold pods that were made of a template when it gave them fewer.
+fn whole_spec(pod: &Pod) -> Value {
+    let mut document = pod.spec.document().clone();
+    if let Some(fields) = document.as_object_mut() {
+        pod_defaults::complete(fields);
+    }
+    document
+}
+
 /// Of a pod's spec only the deadline may be set or lowered and tolerations be added.
 fn pod_changes(old: &Pod, next: &Pod, causes: &mut Vec<Cause>) {
     let fixed = |pod: &Pod| {
-        let mut document = pod.spec.document().clone();
+        let mut document = whole_spec(pod);
         if let Some(spec) = document.as_object_mut() {
             spec.remove("activeDeadlineSeconds");
             spec.remove("tolerations");

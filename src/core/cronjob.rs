@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::model::cronjob::{ActiveJob, ConcurrencyPolicy, Held};
 use crate::model::job::JobConditionKind;
 use crate::model::schedule::check_zone;
-use crate::model::{CronJob, CronJobStatus, EventType, Job, Kind, Now, Record, Schedule, Timestamp, Uid};
+use crate::model::{CronJob, CronJobStatus, EventType, Job, Kind, Now, Record, Schedule, Timestamp, Uid, sorted};
 use crate::model::{ObjectRef, Propagation};
 
 use super::delete;
@@ -62,7 +62,7 @@ fn sync_one(draft: &mut Draft, record: &Record, before: &CronJob) {
 /// Its Jobs by name, so that events and deletions come in an order of their own.
 fn children(draft: &Draft, owner: &Uid) -> Vec<Arc<Record>> {
     let mut jobs = draft.owned(owner, Kind::Job);
-    jobs.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
+    sorted::by(&mut jobs, |a, b| a.meta().name.cmp(&b.meta().name));
     jobs
 }
 
@@ -124,7 +124,9 @@ fn prune(draft: &mut Draft, about: &ObjectRef, cron_job: &CronJob, jobs: &[Arc<R
         let Some(limit) = limit else { continue };
         let ended = |job: &&Job| job.status.finished().is_some_and(|condition| condition.kind == end);
         let mut finished: Vec<&Job> = jobs.iter().filter_map(|record| record.as_job()).filter(ended).collect();
-        finished.sort_by_key(|job| job.status.started.as_ref().map_or((true, None), |at| (false, Some(at.wall))));
+        sorted::by_key(&mut finished, |job| {
+            job.status.started.as_ref().map_or((true, None), |at| (false, Some(at.wall)))
+        });
         let beyond = finished.len().saturating_sub(limit as usize);
         finished[..beyond].iter().for_each(|job| delete_job(draft, about, &job.meta.name));
     }

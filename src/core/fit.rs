@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::meta::Labels;
 use crate::model::node::TaintEffect;
 use crate::model::pod::{NodeSelectorTerm, PodSpec, Toleration};
-use crate::model::{Node, Taint};
+use crate::model::{Node, Taint, sorted};
 
 /// The taint that a cordon stands for; DaemonSet pods tolerate it (`pkg/controller/daemon`).
 pub const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
@@ -76,7 +75,7 @@ fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
     if term.match_expressions.is_empty() && term.match_fields.is_empty() {
         return false;
     }
-    let fields = Labels::from([("metadata.name".to_string(), node.meta.name.clone())]);
+    let fields = sorted::map([("metadata.name".to_string(), node.meta.name.clone())]);
     term.match_expressions.iter().all(|r| r.matches(&node.meta.labels))
         && term.match_fields.iter().all(|r| r.matches(&fields))
 }
@@ -98,12 +97,10 @@ pub type HostPorts = BTreeSet<(String, u16)>;
 /// What a pod claims of the host's ports, its init containers included.
 pub fn host_ports(spec: &PodSpec) -> HostPorts {
     let all = spec.init_containers.iter().chain(&spec.containers).flat_map(|c| &c.ports);
-    all.filter(|port| port.host_port != 0)
-        .map(|port| {
-            let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
-            (protocol.to_string(), port.host_port)
-        })
-        .collect()
+    sorted::set(all.filter(|port| port.host_port != 0).map(|port| {
+        let protocol = if port.protocol.is_empty() { "TCP" } else { &port.protocol };
+        (protocol.to_string(), port.host_port)
+    }))
 }
 
 #[cfg(test)]
@@ -112,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::model::node::{NodeSpec, NodeStatus};
-    use crate::model::{Meta, PodSpec};
+    use crate::model::{Labels, Meta, PodSpec};
 
     fn node(spec: Value) -> Node {
         let mut meta = Meta::named("", "gw-7");

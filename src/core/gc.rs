@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::pod::Excuse;
-use crate::model::{Event, Key, Kind, Moment, Pod, Propagation, Record, Timestamp, Uid};
+use crate::model::{Event, Key, Kind, Moment, Pod, Propagation, Record, Timestamp, Uid, sorted};
 
 use super::draft::Draft;
 use super::{delete, pod};
@@ -50,7 +50,7 @@ fn lost_owners(draft: &Draft) -> BTreeSet<Uid> {
         let found = draft.find(owner.kind, &meta.namespace, &owner.name);
         found.is_none_or(|found| found.meta().uid != owner.uid).then(|| owner.uid.clone())
     };
-    draft.one_of_each_owner().filter_map(lost).collect()
+    sorted::set(draft.one_of_each_owner().filter_map(lost))
 }
 
 /// Owners that wait for what they own, and go after it.
@@ -113,7 +113,7 @@ fn finished_pods(draft: &mut Draft) {
     let now = draft.now();
     let end =
         |record: &Record| record.as_pod().and_then(|pod| pod.status.finished.as_ref()).map(|m: &Moment| now.order(m));
-    finished.sort_by_cached_key(|record| end(record));
+    sorted::by_key(&mut finished, |record| end(record));
     for pod in finished[..surplus].iter().filter_map(|record| record.as_pod()) {
         pod::remove(draft, pod);
     }
@@ -141,7 +141,7 @@ fn events(draft: &mut Draft) {
     if kept > max {
         let is_old = |record: &Record| record.meta().revision > 0 && !record.as_event().is_some_and(is_expired);
         let mut old = draft.select(Kind::Event, is_old);
-        old.sort_by_key(|record| record.as_event().map(|event| event.last));
+        sorted::by_key(&mut old, |record| record.as_event().map(|event| event.last));
         gone.extend(old.iter().take(kept - max + max / 10).map(|record| record.key()));
     }
     for key in gone {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::model::image::{Disk, ImageSpec, Origin, Pulled, normal_reference, object_name};
-use crate::model::{Booted, Effect, EventType, Failure, Image, Key, Kind, Meta, Pod, PodSpec, Reason, Record};
+use crate::model::{Booted, Effect, EventType, Failure, Image, Key, Kind, Meta, Pod, PodSpec, Reason, Record, sorted};
 
 use super::draft::{Draft, about};
 
@@ -36,7 +36,7 @@ pub fn booted(draft: &mut Draft, booted: &Booted) {
         booted.images.iter().for_each(|spec| drop(name(draft, spec)));
         return;
     }
-    let found: BTreeSet<&str> = booted.images.iter().map(|spec| spec.id.as_str()).collect();
+    let found = sorted::set(booted.images.iter().map(|spec| spec.id.as_str()));
     for record in draft.select(Kind::Image, |record| record.as_image().is_some_and(is_stored)) {
         let Some(image) = record.as_image().filter(|image| !found.contains(image.spec.id.as_str())) else { continue };
         let text = format!("The files of image {} are gone from the store", shown(&image.spec));
@@ -148,7 +148,7 @@ pub fn sweep(draft: &mut Draft) {
 
 fn layers(record: &Record) -> BTreeMap<&str, u64> {
     let spec = record.as_image().map(|image| &image.spec);
-    spec.into_iter().flat_map(|spec| &spec.layers).map(|layer| (layer.diff_id.as_str(), layer.size)).collect()
+    sorted::map(spec.into_iter().flat_map(|spec| &spec.layers).map(|layer| (layer.diff_id.as_str(), layer.size)))
 }
 
 fn kept(draft: &Draft) -> Vec<Arc<ImageSpec>> {
@@ -229,7 +229,7 @@ fn spare(draft: &Draft) -> Vec<Arc<Record>> {
         image.is_some_and(|i| !referred.contains(&normal_reference(&i.spec.reference)) && !is_running(draft, &i.spec))
     };
     let mut spare = draft.select(Kind::Image, is_spare);
-    spare.sort_by_cached_key(|record| record.as_image().and_then(|i| i.used.as_ref()).map(|used| now.order(used)));
+    sorted::by_key(&mut spare, |record| record.as_image().and_then(|i| i.used.as_ref()).map(|used| now.order(used)));
     spare
 }
 
@@ -272,5 +272,5 @@ fn surplus(draft: &Draft, disk: Disk) -> u64 {
 /// Bytes of all layers in the store, each counted once.
 fn taken(draft: &Draft) -> u64 {
     let records = draft.records(Kind::Image);
-    records.flat_map(|record| layers(record)).collect::<BTreeMap<&str, u64>>().values().sum()
+    sorted::map(records.flat_map(|record| layers(record))).values().sum()
 }

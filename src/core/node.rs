@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::node::NodeStatus;
 use crate::model::update::{Outcome, UpdateSeen};
-use crate::model::{Booted, Configured, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid};
+use crate::model::{Booted, Configured, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid, sorted};
 
 use super::draft::{Draft, about};
 
@@ -89,7 +89,7 @@ fn all_labels(name: &str, architecture: &str, configured: &Labels) -> Labels {
         "armv6l" | "armv7l" => "arm",
         other => other,
     };
-    let mut labels = Labels::from([
+    let mut labels = sorted::map([
         ("kubernetes.io/hostname".to_string(), name.to_string()),
         ("kubernetes.io/os".to_string(), "linux".to_string()),
     ]);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::model::seen::Content;
 use crate::model::set::{Member, MemberState, Rejected};
 use crate::model::{
-    Ack, Effect, Failure, Key, Kind, LinkSeen, Meta, Publication, Push, Reason, Record, Scope, Set, SetKey,
+    Ack, Effect, Failure, Key, Kind, LinkSeen, Meta, Publication, Push, Reason, Record, Scope, Set, SetKey, id,
 };
 
 use super::draft::Draft;
@@ -247,10 +247,13 @@ fn new_set(draft: &mut Draft, key: &SetKey) -> Set {
     }
 }
 
+/// Answers that may wait for the broker; from then on those of a slot share a row again, and the latest counts.
+const ACKS_MAX: usize = 256;
+
 /// Tells the sender. What changed something waits in the outbox until the broker has it; that nothing changed is said
 /// once and forgotten, so that a message that comes a thousand times writes nothing.
 fn answer(draft: &mut Draft, push: &Push, verdict: Verdict, why: Option<&Failure>, set: Option<&Set>) {
-    let name = record_name(&push.set);
+    let name = answer_name(draft, push);
     let body = ack_body(draft, push, verdict, why, set);
     let key = Key::new(Kind::Ack, "", &name);
     let waiting = draft.get(&key).and_then(|record| record.as_ack()).map(|ack| ack.body.clone());
@@ -262,11 +265,26 @@ fn answer(draft: &mut Draft, push: &Push, verdict: Verdict, why: Option<&Failure
         Verdict::Unchanged | Verdict::Stale => false,
     };
     let revision = draft.next_revision();
-    if is_news {
-        let meta = draft.new_meta(Kind::Ack, Meta::named("", &name));
-        draft.put(Ack { meta, body: body.clone() });
+    if !is_news {
+        // Beside the answer that may be waiting, not in its place.
+        let key = Key::new(Kind::Ack, "", &format!("{name}:again"));
+        return draft.effect(Effect::Publish(Publication::Ack { key, revision, body }));
     }
+    let meta = draft.new_meta(Kind::Ack, Meta::named("", &name));
+    draft.put(Ack { meta, body: body.clone() });
     draft.effect(Effect::Publish(Publication::Ack { key, revision, body }));
+}
+
+/// Who gives a message a word of its own waits for that word, whatever comes after it in the slot. The word may be any
+/// text, so it is its hash.
+fn answer_name(draft: &Draft, push: &Push) -> String {
+    let slot = record_name(&push.set);
+    match push.header.as_ref().and_then(|header| header.ack.as_ref()) {
+        Some(id) if draft.list(Kind::Ack).len() < ACKS_MAX => {
+            format!("{slot}:{}", &id::sha256_hex(id.as_bytes())[..16])
+        }
+        Some(_) | None => slot,
+    }
 }
 
 fn ack_body(draft: &Draft, push: &Push, verdict: Verdict, why: Option<&Failure>, set: Option<&Set>) -> Value {

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::{EventType, Kind, Labels, Meta, ObjectRef, Owner, Pod, PodSpec, PodStatus, Record, Spec};
+use crate::model::{
+    EventType, Kind, Labels, Meta, ObjectRef, Owner, Pod, PodSpec, PodStatus, Record, Spec, pod_defaults,
+};
 
 use super::draft::Draft;
 
@@ -13,28 +15,13 @@ pub fn pod_spec(owner: &Value, tolerations: &[Value], known: Option<&Spec<PodSpe
     if document.is_null() {
         document = Value::Object(Map::new());
     }
-    default_requests(&mut document);
+    if let Some(fields) = document.as_object_mut() {
+        pod_defaults::complete(fields);
+    }
     tolerate(&mut document, tolerations);
     match known.filter(|known| *known.document() == document) {
         Some(known) => known.clone(),
         None => Spec::new(document).expect("it was read before, as a part of its owner's spec"),
-    }
-}
-
-/// A limit without a request is a request too; on the pod, not on the template
-/// (`pkg/apis/core/v1/defaults.go`, `SetDefaults_Pod`).
-fn default_requests(spec: &mut Value) {
-    for list in ["initContainers", "containers"] {
-        let containers = spec.get_mut(list).and_then(Value::as_array_mut);
-        for container in containers.into_iter().flatten() {
-            let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { continue };
-            let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { continue };
-            let requests = resources.entry("requests").or_insert_with(|| Value::Object(Map::new()));
-            let Some(requests) = requests.as_object_mut() else { continue };
-            for (name, amount) in limits {
-                requests.entry(name).or_insert(amount);
-            }
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::model::sorted;
+
 use super::cgroup::nearest;
 use super::node::Seen;
 use super::{Check, Host, Space, Subject, fail, ok, skipped, warn};
@@ -168,7 +170,7 @@ fn flush(host: &dyn Host, place: &Path, read_only: bool) -> Check {
             );
         }
     };
-    times.sort_unstable();
+    sorted::by(&mut times, Ord::cmp);
     let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
     let found = format!("4 KiB are durable in {}, {} at worst of {}", human(median), human(most), times.len());
     if median < HONEST {

@@ -53,8 +53,18 @@ pub struct Subject {
     pub config: Config,
     /// Where they come from, or what is wrong with them.
     pub settings: Result<PathBuf, String>,
+    /// The settings are those of a node that runs.
+    pub running: Option<Running>,
     /// Open a session with the broker although the node has one.
     pub session: bool,
+}
+
+/// A daemon, and what it was started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub pid: i32,
+    /// After `pinnace node`.
+    pub flags: Vec<String>,
 }
 
 /// Looks at everything, in the order in which a person would mend it.
@@ -77,9 +87,13 @@ pub fn fails(checks: &[Check]) -> bool {
 }
 
 fn settings(subject: &Subject) -> Check {
-    match &subject.settings {
-        Ok(file) => ok("settings", file.display().to_string()),
-        Err(why) => fail(
+    match (&subject.settings, &subject.running) {
+        (Ok(file), None) => ok("settings", file.display().to_string()),
+        (Ok(file), Some(Running { pid, flags })) => {
+            let flags = if flags.is_empty() { "no flags".into() } else { flags.join(" ") };
+            ok("settings", format!("{}; {flags}: those of the node that runs (process {pid})", file.display()))
+        }
+        (Err(why), _) => fail(
             "settings",
             why.clone(),
             "mend the setting; docs/configuration.md has every key; the checks below assume defaults",

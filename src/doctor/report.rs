@@ -35,7 +35,10 @@ pub fn report(host: &dyn Host, subject: &Subject, checks: &[Check]) -> Value {
 /// The file as it is written: it has no secrets, only the names of files that have.
 fn settings(host: &dyn Host, subject: &Subject) -> Value {
     match &subject.settings {
-        Ok(file) => json!({ "file": file, "text": host.read(file).ok() }),
+        Ok(file) => {
+            let flags = subject.running.as_ref().map(|running| &running.flags);
+            json!({ "file": file, "text": host.read(file).ok(), "flags": flags })
+        }
         Err(why) => json!({ "error": why }),
     }
 }

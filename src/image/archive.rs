@@ -13,7 +13,7 @@ use super::packing::unpacked;
 use super::read::{Bounded, Watched, digits};
 use super::rootfs;
 use super::spool::Spool;
-use super::tarball::Tarball;
+use super::tarball::{BLOCK, Tarball};
 use super::{Config, ImageError, ImportWish, Ingest, Packing, Platform, Progress, Store, Stored, tree};
 
 /// The first name of an archive is within so many bytes, whatever headers come before it.
@@ -42,6 +42,12 @@ impl Store {
         let mut plain = Bounded { from: plain, left: max.saturating_mul(IMAGES_OF_ARCHIVE), error: || too_large(max) };
         let mut head = Vec::new();
         (&mut plain).take(PEEK_BYTES).read_to_end(&mut head)?;
+        if head.len() < BLOCK {
+            let len = head.len();
+            return Err(ImageError::Invalid(format!(
+                "this is no tar archive: it has {len} bytes, and the header of its first file alone would have {BLOCK}"
+            )));
+        }
         let is_rootfs = first_name(&head).is_some_and(|name| !is_of_archive(&name));
         let mut whole = io::Cursor::new(head).chain(plain);
         if is_rootfs {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::image::{Disk, ImageSpec, Origin, object_name};
+use crate::model::sorted;
 
 use super::budget::{self, Budget};
 use super::unpack::DISK_BLOCK;
@@ -77,7 +78,7 @@ impl Store {
     pub fn found(&self) -> Vec<ImageSpec> {
         let mut found: Vec<ImageSpec> = self.spec_files().into_iter().filter_map(|(_, spec)| spec).collect();
         found.retain(|spec| spec.layers.iter().all(|layer| self.layer_directory(&layer.diff_id).is_dir()));
-        found.sort_by(|a, b| a.reference.cmp(&b.reference));
+        sorted::by(&mut found, |a, b| a.reference.cmp(&b.reference));
         found
     }
 
@@ -100,9 +101,9 @@ impl Store {
     /// Removes the layers and spec files that are not among `kept` and not pinned. What cannot be removed stays for the next time.
     pub fn sweep(&self, kept: &[Arc<ImageSpec>]) {
         let in_store = || kept.iter().filter(|spec| spec.origin != Origin::Directory);
-        let layers: BTreeSet<&str> = in_store().flat_map(|s| &s.layers).map(|layer| layer.diff_id.as_str()).collect();
-        let specs: BTreeMap<String, &ImageSpec> =
-            in_store().filter(|s| !s.reference.is_empty()).map(|s| (file_name(s), s.as_ref())).collect();
+        let layers = sorted::set(in_store().flat_map(|s| &s.layers).map(|layer| layer.diff_id.as_str()));
+        let named = in_store().filter(|s| !s.reference.is_empty());
+        let specs: BTreeMap<String, &ImageSpec> = sorted::map(named.map(|s| (file_name(s), s.as_ref())));
         let mut rewritten = Vec::new();
         let mut gone = Vec::new();
         {
@@ -221,15 +222,13 @@ impl Store {
     }
 
     fn learn_sizes(&self) -> Result<(), ImageError> {
-        let sizes: BTreeMap<String, u64> =
-            self.found().into_iter().flat_map(|spec| spec.layers).map(|layer| (layer.diff_id, layer.size)).collect();
+        let layers = self.found().into_iter().flat_map(|spec| spec.layers);
+        let sizes = sorted::map(layers.map(|layer| (layer.diff_id, layer.size)));
         let present = names_in(&self.layers()).into_iter();
-        self.known().sizes = present
-            .map(|id| {
-                let size = sizes.get(&id).copied().unwrap_or_else(|| measured(&self.layer_directory(&id)));
-                (id, size)
-            })
-            .collect();
+        self.known().sizes = sorted::map(present.map(|id| {
+            let size = sizes.get(&id).copied().unwrap_or_else(|| measured(&self.layer_directory(&id)));
+            (id, size)
+        }));
         Ok(())
     }
 

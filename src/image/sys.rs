@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::model::sorted;
+
 /// The kernel's own bounds (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const VALUE_MAX: usize = 64 << 10;
 const LIST_MAX: usize = 64 << 10;
@@ -44,7 +46,7 @@ pub(super) fn attributes(file: impl AsFd) -> io::Result<Vec<CString>> {
         .filter(|n| !n.is_empty())
         .filter_map(|n| CString::new(n).ok())
         .collect();
-    names.sort();
+    sorted::by(&mut names, Ord::cmp);
     Ok(names)
 }
 

@@ -13,7 +13,7 @@ use tar::{EntryType, Header};
 use super::ImageError;
 use pax::Pax;
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// A name or an extended header; GNU tar and Go write a few hundred bytes.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 

@@ -24,6 +24,8 @@ use nix::sys::stat::{Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, mk
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
 
+use crate::model::sorted;
+
 use super::budget::Budget;
 use super::tarball::{Kind, Member, Tarball};
 use super::tree::{self, Names, Tree};
@@ -42,7 +44,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Unpacks all members; gives the bytes that they take on the disk.
 pub(super) fn unpack<R: Read>(archive: &mut Tarball<R>, into: &Path, budget: &mut Budget) -> Result<u64, ImageError> {
     let tree = Tree::open(into).map_err(|e| ImageError::Io(format!("open {}: {e}", into.display())))?;
-    let late = BTreeMap::from([(vec![], (0, 0))]);
+    let late = sorted::map([(vec![], (0, 0))]);
     let mut work = Work { tree, budget, late, disk: 0, buffer: vec![0; BUFFER] };
     let mut members = 0u64;
     while let Some(member) = archive.next()? {

@@ -29,6 +29,9 @@ pub fn manifests() -> Decoder {
 
 /// The version of the header that this release knows.
 const HEADER_VERSION: u32 = 1;
+/// A set of nothing deletes everything, so it must say that it means to.
+const NO_OBJECTS: &str = "the set has no objects; to delete all that this slot has brought, say \"empty\":true in the \
+                          header: # pinnace: {\"v\":1,\"empty\":true}";
 /// So many slots are remembered; a fleet has fewer, and one too many costs a parse.
 const REMEMBERED_MAX: usize = 256;
 
@@ -87,14 +90,19 @@ impl Reader {
             let what = format!("the set is not UTF-8 text: byte {} is wrong", e.valid_up_to());
             return Err(Failure::new(Reason::BadRequest, what));
         }
-        let Some(header) = header.as_ref().map_err(Clone::clone)? else { return self.objects(message) };
-        self.check_target(header, &message.set)?;
-        let content = self.objects(message)?;
-        if header.empty && !content.records.is_empty() {
-            let what = format!("the header says that the set is empty, but {} objects follow", content.records.len());
-            return Err(Failure::new(Reason::BadRequest, what));
+        let header = header.as_ref().map_err(Clone::clone)?.as_ref();
+        if let Some(header) = header {
+            self.check_target(header, &message.set)?;
         }
-        Ok(content)
+        let content = self.objects(message)?;
+        let is_tombstone = message.payload.is_empty() || header.is_some_and(|header| header.empty);
+        let what = match (is_tombstone, content.records.len()) {
+            (true, 0) | (false, 1..) => return Ok(content),
+            (true, many) => format!("the header says that the set is empty, but {many} objects follow"),
+            // Most likely a template that came out empty. What is in force stays.
+            (false, 0) => NO_OBJECTS.to_string(),
+        };
+        Err(Failure::new(Reason::BadRequest, what))
     }
 
     fn objects(&self, message: &Message) -> Result<Content, Failure> {
@@ -189,7 +197,7 @@ mod tests {
         refused(reader.read(&message(b"ab\xffcd".as_slice())), Reason::BadRequest, "byte 2");
         refused(reader.read(&message("x".repeat(101))), Reason::RequestEntityTooLarge, "101 bytes");
         refused(reader.read(&Message { bad_slot: true, ..message("object") }), Reason::BadRequest, "slot \"shop\"");
-        assert!(reader.read(&message("x".repeat(100))).content.is_ok());
+        assert!(reader.read(&message("object".repeat(16))).content.is_ok());
     }
 
     #[test]
@@ -209,6 +217,17 @@ mod tests {
         refused(read(r#""empty":true"#, "object"), Reason::BadRequest, "1 objects follow");
         let tombstone = read(r#""empty":true"#, "");
         assert!(tombstone.header.unwrap().empty && tombstone.content.is_ok());
+    }
+
+    #[test]
+    fn a_set_without_objects_is_no_tombstone() {
+        let reader = Reader { decode: manifests(), set_bytes_max: 1 << 20, ..reader() };
+        let header = "# pinnace: {\"v\":1,\"rev\":5}\n";
+        for text in ["# nothing\n", "---\n", " \n", "--- # a\n---\n", header, "{kind: List, apiVersion: v1, items: []}"]
+        {
+            refused(reader.read(&message(text)), Reason::BadRequest, "say \"empty\":true in the header");
+        }
+        assert!(reader.read(&message("")).content.is_ok());
     }
 
     #[test]

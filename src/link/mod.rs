@@ -12,14 +12,21 @@ mod outbox;
 mod probe;
 mod run;
 mod session;
+mod suspects;
 mod tls;
 mod topic;
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::model::{BootId, Key, Mqtt, PushId, Seen};
+
+use suspects::Unheard;
 
 pub use certificate::Validity;
 pub use decode::{Decoder, manifests};
@@ -70,14 +77,16 @@ pub enum Up {
 pub struct LinkHandle {
     ups: mpsc::UnboundedSender<Up>,
     task: JoinHandle<Before>,
+    unheard: Rc<RefCell<Unheard>>,
 }
 
 /// Starts a link on the current `LocalSet`. What it sees goes to `seen`; while that is full nothing is read from the
 /// broker.
 pub fn start(settings: LinkSettings, seen: mpsc::Sender<Seen>) -> LinkHandle {
     let (ups, receiver) = mpsc::unbounded_channel();
-    let task = tokio::task::spawn_local(run::run(settings, receiver, seen));
-    LinkHandle { ups, task }
+    let unheard = Rc::new(RefCell::new(Unheard::default()));
+    let task = tokio::task::spawn_local(run::run(settings, receiver, seen, unheard.clone()));
+    LinkHandle { ups, task, unheard }
 }
 
 impl LinkHandle {
@@ -86,6 +95,11 @@ impl LinkHandle {
     pub fn send(&self, up: Up) {
         // A link that ended takes nothing any more, and needs nothing.
         let _ = self.ups.send(up);
+    }
+
+    /// Filters below which a message may lie that is too large to be read, and that keeps others from being heard.
+    pub fn unheard(&self) -> Vec<String> {
+        self.unheard.borrow().at(Instant::now()).to_vec()
     }
 
     /// After `Up::Stop`: returns when the link has said good-bye, or could not within a few seconds, with what a link after

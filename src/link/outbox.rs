@@ -1,7 +1,7 @@
 //! What waits to be published, and in which order. One publication is under way at a time, so an acknowledgement of the
 //! broker is for it without a doubt. Pure: the time is given.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +12,14 @@ use crate::model::{Key, LinkSeen};
 
 /// A broker that is silent for so long about a publication has lost it, or us.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// Answers that wait for the broker's acknowledgement of the one before them.
+const ANSWERS_MAX: usize = 1024;
 
 #[derive(Debug)]
 pub struct Outbox {
     live: Option<Bytes>,
-    /// The latest answer of each row.
-    acks: BTreeMap<Key, (u64, Bytes)>,
+    /// The latest answer of each row, in the order in which the rows came.
+    acks: VecDeque<(Key, u64, Bytes)>,
     node: Document,
     state: Document,
     under_way: Option<(What, Instant)>,
@@ -88,7 +90,7 @@ impl Outbox {
     pub fn new(interval: Duration) -> Outbox {
         Outbox {
             live: None,
-            acks: BTreeMap::new(),
+            acks: VecDeque::new(),
             node: Document::default(),
             state: Document::default(),
             under_way: None,
@@ -98,7 +100,18 @@ impl Outbox {
     }
 
     pub fn ack(&mut self, key: Key, revision: u64, body: &Value) {
-        self.acks.insert(key, (revision, bytes(body)));
+        let body = bytes(body);
+        if let Some(waiting) = self.acks.iter_mut().find(|(of, ..)| *of == key) {
+            *waiting = (key, revision, body);
+            return;
+        }
+        if self.acks.len() >= ANSWERS_MAX {
+            tracing::warn!(
+                "more than {ANSWERS_MAX} answers wait for the broker: the oldest is said in a later session"
+            );
+            self.acks.pop_front();
+        }
+        self.acks.push_back((key, revision, body));
     }
 
     pub fn node(&mut self, document: &Value) {
@@ -134,6 +147,11 @@ impl Outbox {
         self.under_way.is_none() && self.live.is_none() && self.acks.is_empty()
     }
 
+    /// Documents as well: nothing waits, not even for its interval.
+    pub fn has_said_all(&self) -> bool {
+        self.is_idle() && !self.node.waits() && !self.state.waits()
+    }
+
     /// The broker said how much it takes in one packet.
     pub fn limit(&mut self, packet_bytes_max: usize) {
         // Room for the topic and the packet's head.
@@ -160,7 +178,7 @@ impl Outbox {
         if let Some(body) = self.live.take() {
             return Some((What::Live, publication("live", true, body)));
         }
-        if let Some((key, (revision, body))) = self.acks.pop_first() {
+        if let Some((key, revision, body)) = self.acks.pop_front() {
             return Some((What::Ack { key, revision }, publication("ack", false, body)));
         }
         if let Some(body) = self.node.take(now, self.interval) {
@@ -233,13 +251,13 @@ mod tests {
         let (mut outbox, now) = connected();
         outbox.state(&json!(1));
         outbox.node(&json!(2));
-        outbox.ack(key("b"), 4, &json!(3));
-        outbox.ack(key("a"), 5, &json!(4));
+        outbox.ack(key("b"), 5, &json!(4));
+        outbox.ack(key("a"), 4, &json!(3));
         assert_eq!(outbox.take(now).unwrap().leaf, "live");
         assert_eq!(outbox.take(now), None, "one is under way");
         assert_eq!(outbox.answered(None), None);
         assert_eq!(outbox.take(now).unwrap().leaf, "ack");
-        assert_eq!(outbox.answered(None), Some(LinkSeen::Delivered { key: key("a"), revision: 5 }));
+        assert_eq!(outbox.answered(None), Some(LinkSeen::Delivered { key: key("b"), revision: 5 }));
         assert_eq!(outbox.answered(None), None, "an answer to nothing is nothing");
         assert_eq!(all(&mut outbox, now), ["ack 3", "node 2", "state 1"]);
         assert!(outbox.is_idle());
@@ -286,6 +304,17 @@ mod tests {
         assert_eq!(outbox.take(now).unwrap().body, "\"newer\"");
         assert_eq!(outbox.answered(Some("not authorised")), None, "a refused answer is not delivered");
         assert_eq!(outbox.take(now), None, "and not tried again in this session");
+    }
+
+    #[test]
+    fn answers_are_bounded_and_the_newest_stay() {
+        let (mut outbox, now) = connected();
+        step(&mut outbox, now);
+        for n in 0..=ANSWERS_MAX {
+            outbox.ack(key(&n.to_string()), 1, &json!(n));
+        }
+        let said = all(&mut outbox, now);
+        assert_eq!((said.len(), said[0].as_str()), (ANSWERS_MAX, "ack 1"));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The link's own loop: connect, hear, decode beside the loop, hand on, publish, and wait when the broker is gone. All that
 //! is decided here is when; what is said is in `outbox`, what is read is in `decode`.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::pending;
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,6 +18,7 @@ use super::backoff::{Backoff, Choice, Dialect, random};
 use super::decode::{Memory, Message, Reader};
 use super::outbox::Outbox;
 use super::session::{Connect, Ended, Heard, Incoming, Receipt, Session, Why};
+use super::suspects::{Suspects, Unheard};
 use super::topic::{Place, Topics};
 use super::{Before, LinkSettings, Up};
 
@@ -25,12 +28,19 @@ const HELD_MAX: usize = 16;
 const PACKET_MARGIN_BYTES: usize = 64 << 10;
 /// A broker that cannot be told our bound may send as much, so that the sender of a large set hears why it is rejected.
 const LARGEST_READ_FACTOR: usize = 4;
+/// A node that always has something to say does not keep a scope from being heard for longer.
+const LATER_WAIT: Duration = Duration::from_secs(10);
 /// The good-bye takes so long at most.
 const FAREWELL_WAIT: Duration = Duration::from_secs(3);
 
 /// Runs until it is told to stop; gives how far its numbers have come.
-pub async fn run(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) -> Before {
-    let mut link = Link::new(settings, ups, seen);
+pub async fn run(
+    settings: LinkSettings,
+    ups: mpsc::UnboundedReceiver<Up>,
+    seen: mpsc::Sender<Seen>,
+    unheard: Rc<RefCell<Unheard>>,
+) -> Before {
+    let mut link = Link::new(settings, ups, seen, unheard);
     loop {
         let begun = Instant::now();
         let Some(ended) = link.one_session().await else { return link.numbers() };
@@ -65,6 +75,10 @@ struct Link {
     was_connected: bool,
     /// Large packets came though they were not wanted: read them, so that they can be rejected.
     reads_large: bool,
+    suspects: Suspects,
+    /// Filters that this session has not subscribed yet, and when it does at the latest.
+    later: (Vec<String>, Instant),
+    unheard: Rc<RefCell<Unheard>>,
     reader: Reader,
     memory: Memory,
     pushes: u64,
@@ -96,7 +110,12 @@ enum Turn {
 }
 
 impl Link {
-    fn new(settings: LinkSettings, ups: mpsc::UnboundedReceiver<Up>, seen: mpsc::Sender<Seen>) -> Link {
+    fn new(
+        settings: LinkSettings,
+        ups: mpsc::UnboundedReceiver<Up>,
+        seen: mpsc::Sender<Seen>,
+        unheard: Rc<RefCell<Unheard>>,
+    ) -> Link {
         let mqtt = &settings.mqtt;
         let topics = Topics::new(&mqtt.topic_root, &settings.fleet, &settings.node);
         Link {
@@ -115,6 +134,9 @@ impl Link {
             connections: 0,
             was_connected: false,
             reads_large: false,
+            suspects: Suspects::default(),
+            later: (Vec::new(), Instant::now()),
+            unheard,
             memory: Memory::default(),
             pushes: settings.before.pushes,
             inbox: VecDeque::new(),
@@ -223,9 +245,11 @@ impl Link {
             }
             // A broker that refuses a subscription says so once; the node runs on with what it may hear.
             Heard::Subscribed { refusal: Some(why) } => {
+                self.suspects.granted();
                 tracing::warn!("the broker refuses a subscription: {why}; see its ACL, and pinnace doctor");
             }
-            Heard::Subscribed { refusal: None } | Heard::Ended(_) => {}
+            Heard::Subscribed { refusal: None } => self.suspects.granted(),
+            Heard::Ended(_) => {}
         }
     }
 
@@ -245,13 +269,23 @@ impl Link {
             let turns = usize::try_from(self.connections).unwrap_or_default() % filters.len();
             filters.rotate_left(turns);
         }
-        if !session.subscribe(&filters) {
-            tracing::warn!("not all of the {} subscriptions could be made; give the node fewer groups", filters.len());
-        }
+        let (later, first): (Vec<String>, Vec<String>) =
+            filters.into_iter().partition(|filter| self.suspects.places().contains(filter));
+        self.suspects.connected(&[first.as_slice(), later.as_slice()].concat());
+        self.unheard.borrow_mut().connected(Instant::now());
+        self.subscribe(session, &first);
+        self.later = (later, Instant::now() + LATER_WAIT);
         self.outgoing.push_back(Seen::Link(LinkSeen::Connected));
     }
 
+    fn subscribe(&self, session: &Session, filters: &[String]) {
+        if !session.subscribe(filters) {
+            tracing::warn!("not all of {} subscriptions could be made; give the node fewer groups", filters.len());
+        }
+    }
+
     fn message(&mut self, incoming: Incoming) {
+        self.unheard.borrow_mut().heard(&incoming.topic);
         self.pushes += 1;
         let id = PushId(self.pushes);
         let place = self.topics.place(&incoming.topic);
@@ -276,7 +310,17 @@ impl Link {
             // The queue of a broker that does not listen; it will be overdue.
             tracing::debug!("the queue to the broker is full");
         }
+        self.subscribe_later(session);
         self.decode_next();
+    }
+
+    /// What most likely ends the session comes when all else was heard and said.
+    fn subscribe_later(&mut self, session: &Session) {
+        let (later, at) = &mut self.later;
+        if self.was_connected && !later.is_empty() && (self.outbox.has_said_all() || *at <= Instant::now()) {
+            let later = std::mem::take(later);
+            self.subscribe(session, &later);
+        }
     }
 
     /// One at a time, so that the order on a slot stays, and beside the loop, so that a slow one stops nothing.
@@ -296,10 +340,22 @@ impl Link {
         // The broker sends what was not acknowledged again, and knows these receipts no more.
         self.unacknowledged.clear();
         self.outbox.lost();
+        let mut is_blamed = false;
         if ended.why == Why::TooLarge {
-            tracing::warn!("the broker sent a packet beyond {} bytes; it goes on sending it", self.packet_bytes_max());
+            let bytes_max = self.packet_bytes_max();
+            match self.reads_large || self.choice.dialect() == Dialect::V3 {
+                true => {
+                    tracing::warn!("{}", self.suspects.blame(bytes_max));
+                    is_blamed = true;
+                }
+                false => {
+                    tracing::warn!("the broker sent more than {bytes_max} bytes, though it was told: more is read now")
+                }
+            }
             self.reads_large = true;
         }
+        let suspects = is_blamed.then(|| self.suspects.places());
+        self.unheard.borrow_mut().ended(Instant::now(), suspects);
         if self.was_connected {
             self.outgoing.push_back(Seen::Link(LinkSeen::Lost));
         }

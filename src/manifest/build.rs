@@ -8,7 +8,7 @@ use crate::model::meta::Meta;
 use crate::model::node::NodeStatus;
 use crate::model::{
     Cause, ConfigMap, CronJob, CronJobStatus, DaemonSet, DaemonSetStatus, Image, Job, JobStatus, Kind, Labels,
-    Namespace, Node, NodeSpec, Pod, PodStatus, Record, Secret, Spec, Uid,
+    Namespace, Node, NodeSpec, Pod, PodStatus, Record, Secret, Spec, Uid, sorted,
 };
 
 /// # Errors
@@ -74,5 +74,5 @@ fn meta(value: &Value) -> Meta {
 
 fn texts(map: Option<&Value>) -> Labels {
     let entries = map.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
+    sorted::map(entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))))
 }

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Kind, image};
+use crate::model::{Kind, image, pod_defaults};
 
 type Object = Map<String, Value>;
 
@@ -87,20 +87,10 @@ fn cron_job(spec: &mut Object) {
     job(child(child(spec, "jobTemplate"), "spec"));
 }
 
-/// A pod in its own right; in templates these two wait until the pod is made.
+/// A pod in its own right; what a template does not get waits until the pod is made.
 fn own_pod(spec: &mut Object) {
-    default(spec, "enableServiceLinks", true);
     pod_spec(spec);
-    for list in ["initContainers", "containers"] {
-        children(spec, list).for_each(requests_from_limits);
-    }
-}
-
-fn requests_from_limits(container: &mut Object) {
-    let Some(resources) = container.get_mut("resources").and_then(Value::as_object_mut) else { return };
-    let Some(Value::Object(limits)) = resources.get("limits").cloned() else { return };
-    let requests = child(resources, "requests");
-    limits.into_iter().for_each(|(name, amount)| default(requests, &name, amount));
+    pod_defaults::complete(spec);
 }
 
 fn pod_spec(spec: &mut Object) {

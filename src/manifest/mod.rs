@@ -20,7 +20,7 @@ use crate::model::{Failure, Kind, Record};
 
 pub use header::read_header;
 pub use merge::{merge_patch, strategic_merge_patch};
-pub use yaml::{BYTES_MAX, DEPTH_MAX, NODES_MAX};
+pub use yaml::{BYTES_MAX, DEPTH_MAX, NODES_MAX, read_settings};
 
 /// One valid object of a manifest.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use serde_yaml::{NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter};
+use serde_yaml::{MessageFormatter, NonFiniteFloatPolicy, Options, Spanned, UserMessageFormatter};
 
 use crate::model::{Failure, Reason};
 
@@ -72,7 +72,7 @@ fn read_json(text: &str) -> Result<Vec<Document>, Failure> {
                 }
             }
             Some(Err(json)) => {
-                let failure = syntax("json", json.line(), json.column(), &plain(&json.to_string()));
+                let failure = unreadable(&at_place("json", json.line(), json.column(), &plain(&json.to_string())));
                 return read_yaml(text).map_err(|yaml| if yaml.message.contains(LIMIT) { yaml } else { failure });
             }
         }
@@ -116,12 +116,25 @@ fn too_much(what: &str, bound: usize) -> Failure {
 }
 
 fn read_yaml(text: &str) -> Result<Vec<Document>, Failure> {
-    let documents: Vec<Spanned<Value>> = parse(text)?;
+    let documents: Vec<Spanned<Value>> = parse(text).map_err(|what| unreadable(&what))?;
     Ok(documents.into_iter().map(|d| Document { line: line(d.referenced), value: d.value }).collect())
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Vec<T>, Failure> {
-    serde_yaml::from_multiple_with_options(text, options()).map_err(|e| yaml_failure(&e))
+/// The only document of a text that is no manifest; null where it has none.
+///
+/// # Errors
+/// What is wrong, with its line.
+pub fn read_settings(text: &str) -> Result<Value, String> {
+    let mut documents: Vec<Value> = parse(text)?;
+    match documents.len() {
+        0 => Ok(Value::Null),
+        1 => Ok(documents.remove(0)),
+        many => Err(format!("yaml: it has {many} documents, one is possible")),
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Vec<T>, String> {
+    serde_yaml::from_multiple_with_options(text, options()).map_err(|e| told(&e))
 }
 
 fn options() -> Options {
@@ -143,8 +156,9 @@ fn options() -> Options {
     }
 }
 
-fn yaml_failure(error: &serde_yaml::Error) -> Failure {
-    let mut text = plain(&error.render_with_formatter(&UserMessageFormatter));
+fn told(error: &serde_yaml::Error) -> String {
+    // Not by `render` or `Display`: these can also draw the lines around the place, and what does that is large.
+    let mut text = plain(&UserMessageFormatter.format_message(error));
     // The two ways in which the crate says that a bound was met.
     if text.contains("too large or too complex") || text.contains("recursion limit") {
         text = format!(
@@ -153,21 +167,23 @@ fn yaml_failure(error: &serde_yaml::Error) -> Failure {
         );
     }
     match error.location() {
-        Some(at) if at.line() > 0 => syntax("yaml", line(at), usize::try_from(at.column()).unwrap_or(0), &text),
-        _ => Failure::new(Reason::BadRequest, format!("error reading the manifest: yaml: {}", cut(&text))),
+        Some(at) if at.line() > 0 => at_place("yaml", line(at), usize::try_from(at.column()).unwrap_or(0), &text),
+        _ => format!("yaml: {}", cut(&text)),
     }
 }
 
-fn syntax(language: &str, line: usize, column: usize, what: &str) -> Failure {
-    // A parser may quote a key of a megabyte.
-    let what = cut(what);
-    let message = format!("error reading the manifest: {language}: line {line}, column {column}: {what}");
-    Failure::new(Reason::BadRequest, message)
+fn unreadable(what: &str) -> Failure {
+    Failure::new(Reason::BadRequest, format!("error reading the manifest: {what}"))
+}
+
+/// A parser may quote a key of a megabyte.
+fn at_place(language: &str, line: usize, column: usize, what: &str) -> String {
+    format!("{language}: line {line}, column {column}: {}", cut(what))
 }
 
 /// A parser's message without the place at its end, which is said in our own words, and on one line.
 fn plain(text: &str) -> String {
-    let text = text.replace('\n', " ");
+    let text = text.replace(char::is_control, " ");
     let end = text.rfind(" at line ").unwrap_or(text.len());
     text[..end].trim_end().to_string()
 }

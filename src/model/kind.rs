@@ -87,16 +87,21 @@ impl Kind {
         if n.group.is_empty() { n.plural.to_string() } else { format!("{}.{}", n.plural, n.group) }
     }
 
-    /// What a person types: `job`, `jobs`, `jobs.batch`, `ds`, `Job`; any case.
+    /// What a person types: `job`, `jobs`, `jobs.batch`, `cronjobs.v1beta1.batch`, `ds`, `Job`; any case.
     pub fn from_word(word: &str) -> Option<Kind> {
         let word = word.to_ascii_lowercase();
         let bare = word.split_once('.').map_or(word.as_str(), |(first, _)| first);
         Kind::SERVED.into_iter().find(|kind| {
             let n = kind.names();
             let known = bare == n.plural || bare == n.singular || n.short.contains(&bare);
-            let group_fits =
-                word.split_once('.').is_none_or(|(_, g)| g == n.group || g == format!("{}.{}", n.version, n.group));
-            known && group_fits
+            let version_fits = |version: &str, group: &str| {
+                let both = if group.is_empty() { version.to_string() } else { format!("{group}/{version}") };
+                group == n.group && (version == n.version || n.also.contains(&both.as_str()))
+            };
+            let fits = |rest: &str| {
+                rest == n.group || rest.split_once('.').is_some_and(|(version, group)| version_fits(version, group))
+            };
+            known && word.split_once('.').is_none_or(|(_, rest)| fits(rest))
         })
     }
 }

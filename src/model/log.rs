@@ -14,4 +14,14 @@ pub struct LogQuery {
     /// Begin each line with its time.
     pub timestamps: bool,
     pub limit_bytes: Option<u64>,
+    /// Only what comes after the lines that the reader has; `tail` is not looked at then.
+    pub after: Option<Reached>,
+}
+
+/// The last lines that a reader has: all that are of one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reached {
+    /// As it stands in the log, letter for letter: a clock that was set must not hide lines.
+    pub time: String,
+    pub lines: u64,
 }

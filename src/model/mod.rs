@@ -1,6 +1,7 @@
 //! The nouns: what Kubernetes calls a Pod, a Job, a set of labels; what we call a set, an attempt, a step's plan.
 //! Knows no file, no socket, no clock and no other module of this crate.
 
+pub mod age;
 pub mod ask;
 pub mod attempt;
 pub mod capability;
@@ -19,6 +20,7 @@ pub mod mqtt;
 pub mod node;
 pub mod plan;
 pub mod pod;
+pub mod pod_defaults;
 pub mod quantity;
 pub mod record;
 pub mod registry;
@@ -28,6 +30,7 @@ pub mod security;
 pub mod seen;
 pub mod set;
 pub mod settings;
+pub mod sorted;
 pub mod spec;
 pub mod time;
 pub mod update;
@@ -45,7 +48,7 @@ pub use image::Image;
 pub use index::AtRest;
 pub use job::{Job, JobSpec, JobStatus};
 pub use kind::Kind;
-pub use log::LogQuery;
+pub use log::{LogQuery, Reached};
 pub use meta::{Deleting, Labels, Meta, Owner, Selector};
 pub use mqtt::{Broker, Mqtt, Protocol};
 pub use node::{Node, NodeSpec, Taint};

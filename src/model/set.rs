@@ -69,7 +69,7 @@ pub struct Rejected {
     pub why: Failure,
 }
 
-/// The last answer to one slot, durable until the broker has it.
+/// The answer to a message that has a word of its own, else the last one to its slot; durable until the broker has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
     pub meta: Meta,
@@ -111,6 +111,8 @@ mod pairs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    use crate::model::sorted;
+
     pub fn serialize<K: Serialize, V: Serialize, S: Serializer>(map: &BTreeMap<K, V>, s: S) -> Result<S::Ok, S::Error> {
         s.collect_seq(map)
     }
@@ -118,6 +120,6 @@ mod pairs {
     pub fn deserialize<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>, D: Deserializer<'de>>(
         d: D,
     ) -> Result<BTreeMap<K, V>, D::Error> {
-        Ok(Vec::<(K, V)>::deserialize(d)?.into_iter().collect())
+        Ok(sorted::map(Vec::<(K, V)>::deserialize(d)?))
     }
 }

@@ -88,7 +88,9 @@ impl Timestamp {
 
     /// Accepts any RFC 3339 instant; fractions below a millisecond are cut.
     pub fn parse(text: &str) -> Result<Timestamp, String> {
-        let parsed: jiff::Timestamp = text.parse().map_err(|e| format!("{text:?} is not an RFC 3339 time: {e}"))?;
+        let parsed: jiff::Timestamp = text.parse().map_err(|_| {
+            format!("{text:?} is not an RFC 3339 time, such as 2026-01-31T09:30:00Z, before the year 9999 ends")
+        })?;
         Ok(Timestamp(parsed.as_millisecond()))
     }
 

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 use tokio::time::{interval_at, sleep};
 
 use super::inbox::{Item, Signals};
-use super::{Daemon, notify};
+use super::{Daemon, lock, notify};
 use crate::api;
 use crate::config::Config;
 use crate::model::{Failure, Reason};
@@ -18,6 +18,8 @@ use crate::store::{Loaded, OpenError, Store};
 
 /// How long a daemon that died too often holds still before it ends and is started again.
 const HOLD: Duration = Duration::from_secs(300);
+/// Where it is the disk that has no room, which somebody may make at any time.
+const HOLD_FULL: Duration = Duration::from_secs(60);
 /// The store is tried again after this time, then after twice as long, up to the second.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LAST: Duration = Duration::from_secs(60);
@@ -28,7 +30,7 @@ const RETRY_LAST: Duration = Duration::from_secs(60);
 /// # Errors
 /// Everything that a person must put right: a directory that is not theirs, another node's, a newer release's.
 pub async fn open_store(config: &Config, signals: &mut Signals) -> Result<Option<(Store, Loaded)>, OpenError> {
-    let mut why = match Store::open(&config.data_dir) {
+    let mut why = match open(&config.data_dir).await {
         Err(why) if may_pass(&why, &config.data_dir) => why,
         opened => return opened.map(Some),
     };
@@ -55,6 +57,14 @@ pub async fn open_store(config: &Config, signals: &mut Signals) -> Result<Option
     }
 }
 
+/// Opens the store, from a daemon that is just letting go of it as well.
+///
+/// # Errors
+/// As `Store::open`.
+pub async fn open(data_dir: &Path) -> Result<(Store, Loaded), OpenError> {
+    lock::patiently(|| Store::open(data_dir), |why| matches!(why, OpenError::Locked(_))).await
+}
+
 /// Whether the medium is to blame, and a node has lived there: a new one whose directory cannot be used tells its owner at once.
 fn may_pass(why: &OpenError, data_dir: &Path) -> bool {
     why.is_of_the_medium() && Store::may_be_in(data_dir)
@@ -77,13 +87,14 @@ async fn feed_watchdog() -> Infallible {
 /// The daemon died of itself again and again: it decides nothing, so that a person can look at it through the API, and
 /// tries again after a while. Pods go on.
 pub async fn after_deaths(daemon: &mut Daemon) -> Result<(), String> {
+    let hold = if daemon.store.shortage().is_some() { HOLD_FULL } else { HOLD };
     tracing::error!(
-        "this daemon died of itself too often within two minutes: it holds still for {HOLD:?}; see its log"
+        "this daemon died of itself too often within two minutes: it holds still for {hold:?}; see its log"
     );
     notify::ready();
     notify::status("holding still after repeated failures; see the log");
     daemon.inbox.alive_every(notify::alive_every());
-    let until = sleep(HOLD);
+    let until = sleep(hold);
     tokio::pin!(until);
     while !daemon.gives_way {
         let items = tokio::select! {

@@ -20,6 +20,8 @@ pub struct Counters {
     connected: Cell<bool>,
     /// Sessions that came about.
     sessions: Cell<u64>,
+    /// Scopes that may not be heard, as the fleet was last told.
+    pub unheard: Cell<u64>,
 }
 
 impl Counters {
@@ -77,6 +79,8 @@ pub fn text(state: &State, counters: &Counters, wear: &Wear, uptime: Duration) -
     figure("effects_total", "counter", "Effects carried out.", &[("", counters.effects.get())]);
     figure("link_connected", "gauge", "1 while a broker is connected.", &[("", u64::from(counters.connected.get()))]);
     figure("link_sessions_total", "counter", "Sessions with a broker.", &[("", counters.sessions.get())]);
+    let help = "Scopes below which a message is too large to be read, so that others there may not be heard.";
+    figure("link_scopes_unheard", "gauge", help, &[("", counters.unheard.get())]);
     figure("uptime_seconds", "gauge", "Age of the daemon.", &[("", wear.age(uptime).as_secs())]);
     figure("boot_seconds", "gauge", "Time since boot.", &[("", uptime.as_secs())]);
     figure("revision", "gauge", "Revision of the last commit.", &[("", state.revision)]);

@@ -21,8 +21,8 @@ use super::logs::Logs;
 use super::metrics::Counters;
 use super::reload::Reread;
 use super::update::{Updates, Watch};
-use super::wear::Wear;
-use super::{Daemon, Stop, api_handle, hold, logging, metrics_text, notify, port};
+use super::wear::{self, Wear};
+use super::{Daemon, Stop, api_handle, hold, lock, logging, metrics_text, notify, port};
 use crate::api::{self, Feed};
 use crate::clock::{Alarm, Clock};
 use crate::config::Config;
@@ -45,6 +45,7 @@ const LINK_ITEMS_MAX: usize = 64;
 /// # Errors
 /// What kept it from starting, or the failure that ended it; for standard error.
 pub fn run(config: &Config, spawner: Spawner, reread: Reread, here: &Here) -> Result<(), String> {
+    let written = wear::written();
     logging::begin(config.log_level);
     make_run_dir(&config.run_dir)?;
     let clock = Clock::open().map_err(|e| format!("cannot tell the time: {e}"))?;
@@ -53,7 +54,7 @@ pub fn run(config: &Config, spawner: Spawner, reread: Reread, here: &Here) -> Re
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("cannot start the event loop: {e}"))?;
     let shims = spawner.pid();
-    let parts = Parts { spawner, clock: clock.clone(), reread, here: here.clone() };
+    let parts = Parts { spawner, clock: clock.clone(), reread, here: here.clone(), written };
     let ended = tokio::task::LocalSet::new().block_on(&runtime, serve(config, parts, &crashes));
     // Reading and parsing beside the loop has nobody left to tell.
     runtime.shutdown_background();
@@ -68,7 +69,9 @@ pub fn run(config: &Config, spawner: Spawner, reread: Reread, here: &Here) -> Re
             Ok(())
         }
         Err(Ended::NotStarted(why)) => Err(why),
-        Err(Ended::Died(why)) => Err(format!("{why}; pods go on, and the next start goes on from what is on disk")),
+        Err(Ended::Died { why, .. }) => {
+            Err(format!("{why}; pods go on, and the next start goes on from what is on disk"))
+        }
     }
 }
 
@@ -81,12 +84,15 @@ fn changes_program(
     crashes: &Crashes,
     uptime: Duration,
 ) -> bool {
-    if matches!(ended, Err(Ended::Died(_))) {
+    if matches!(ended, Err(Ended::Died { .. })) {
         crashes.mark(uptime);
     }
     match ended {
         Ok(gives_way) => *gives_way,
-        Err(Ended::NotStarted(why) | Ended::Died(why)) => launch::give_up(&Home::of(&config.data_dir), here, why),
+        Err(Ended::Died { on_trial: false, .. }) => false,
+        Err(Ended::NotStarted(why) | Ended::Died { why, on_trial: true }) => {
+            launch::give_up(&Home::of(&config.data_dir), here, why)
+        }
     }
 }
 
@@ -96,22 +102,26 @@ struct Parts {
     clock: Clock,
     reread: Reread,
     here: Here,
+    /// What this process had written before.
+    written: u64,
 }
 
 enum Ended {
     /// It never came up; nothing was touched.
     NotStarted(String),
-    /// It ran and cannot go on.
-    Died(String),
+    /// It ran and cannot go on; a version that was on trial when it started may have proved itself before.
+    Died { why: String, on_trial: bool },
 }
 
 /// True: another version of this program takes over.
 async fn serve(config: &Config, parts: Parts, crashes: &Crashes) -> Result<bool, Ended> {
     let mut signals = listen().map_err(Ended::NotStarted)?;
+    // Before anything is made: a node that typed the wrong directory leaves nothing behind.
+    let _ours = lock::take_run_dir(&config.run_dir).await.map_err(Ended::NotStarted)?;
     let is_on_trial = parts.here.trial.is_some();
     // A version on trial gives way instead of waiting or holding still.
     let opened = match is_on_trial {
-        true => Store::open(&config.data_dir).map(Some),
+        true => hold::open(&config.data_dir).await.map(Some),
         false => hold::open_store(config, &mut signals).await,
     };
     let Some(opened) = opened.map_err(|e| Ended::NotStarted(e.to_string()))? else { return Ok(false) };
@@ -142,7 +152,8 @@ async fn serve(config: &Config, parts: Parts, crashes: &Crashes) -> Result<bool,
         tracing::warn!("the API ended badly: {e}");
     }
     let _ = std::fs::remove_file(config.socket());
-    ended.map_err(Ended::Died)?;
+    let on_trial = daemon.watch.is_some();
+    ended.map_err(|why| Ended::Died { why, on_trial })?;
     // Who was told to end meanwhile ends; a trial that was begun is taken up at the next start.
     Ok(daemon.gives_way && !daemon.inbox.was_told_to_end().await)
 }
@@ -154,7 +165,7 @@ fn prepare(
     (store, loaded): (Store, Loaded),
     signals: Signals,
 ) -> Result<(Daemon, Seen, UnixListener), String> {
-    let Parts { spawner, clock, reread, here } = parts;
+    let Parts { spawner, clock, reread, here, written } = parts;
     if let Some(note) = &loaded.note {
         tracing::warn!("{note}");
     }
@@ -169,7 +180,7 @@ fn prepare(
     let listener =
         api::bind(&config.socket()).map_err(|e| format!("cannot listen at {}: {e}", config.socket().display()))?;
     let (link_in, from_link) = mpsc::channel(LINK_ITEMS_MAX);
-    let wear = Rc::new(Wear::of(&config.data_dir, clock.now(None).uptime));
+    let wear = Rc::new(Wear::of(&config.data_dir, clock.now(None).uptime, written));
     let began = clock.now(None).uptime;
     let watch = here.trial.clone().map(|trial| Watch::new(trial, began, config.socket()));
     let (updates, to_update) = Updates::new(config, here);
@@ -291,13 +302,16 @@ mod tests {
         std::fs::write(home.dir().join("state.json"), "garbage").unwrap();
         let program = Program { which: Which::Installed, version: "9.9.9".into() };
         let trial = Trial { program, starts: 1, within_s: 4, needs_broker: false, begun: Timestamp::EPOCH };
-        for (trial, gives_way) in [(None, false), (Some(trial), true)] {
+        // The last one has proved itself before it dies.
+        for (trial, on_trial, gives_way) in
+            [(None, false, false), (Some(trial.clone()), true, true), (Some(trial), false, false)]
+        {
             let here = Here { which: Which::Installed, installed: "/nowhere".into(), trial };
             let (crashes, now) = (Crashes::new(dir.path()), Duration::from_secs(1000));
             crashes.forget();
             for _ in 0..5 {
                 assert!(!crashes.too_many(now));
-                let died = Err(Ended::Died("EIO".into()));
+                let died = Err(Ended::Died { why: "EIO".into(), on_trial });
                 assert_eq!(changes_program(&config, &here, &died, &crashes, now), gives_way);
             }
             assert!(crashes.too_many(now));

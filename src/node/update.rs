@@ -91,7 +91,7 @@ impl Updates {
     }
 
     fn read(&self) -> Result<Option<Versions>, Failure> {
-        self.home.read().map_err(|e| unwritten("read", &self.home, &e))
+        read(&self.home)
     }
 
     /// Does the work on a thread, one at a time; what it finds is handed to the loop, and then the daemon ends.
@@ -145,7 +145,7 @@ impl UpdateKeeper for Updates {
     fn update(&self, wish: UpdateWish, body: mpsc::Receiver<std::io::Result<Bytes>>) -> mpsc::Receiver<UpdateNews> {
         let (keys, running) = (self.keys.borrow().clone(), self.running());
         self.work(move |home, installed, teller| {
-            decide::may_begin(home.read().map_err(|e| unwritten("read", home, &e))?.as_ref()).map_err(conflict)?;
+            decide::may_begin(read(home)?.as_ref()).map_err(conflict)?;
             let mut body = Archive::new(body);
             let source = match &wish.url {
                 Some(url) => Source::Url(url),
@@ -169,7 +169,7 @@ impl UpdateKeeper for Updates {
 
     fn undo(&self, within: Duration) -> mpsc::Receiver<UpdateNews> {
         self.work(move |home, installed, _| {
-            let versions = home.read().map_err(|e| unwritten("read", home, &e))?;
+            let versions = read(home)?;
             if versions.as_ref().is_some_and(|versions| versions.trial.is_some()) {
                 return Ok(Some(Wanted::GiveUp));
             }
@@ -177,6 +177,15 @@ impl UpdateKeeper for Updates {
             Ok(Some(Wanted::Try { program, installed: look_at(installed)?, within }))
         })
     }
+}
+
+/// A list that is damaged is set aside: without it there was never an update, and the next start is the installed program's.
+fn read(home: &Home) -> Result<Option<Versions>, Failure> {
+    home.read().or_else(|e| {
+        let aside = home.set_aside(&e).ok_or_else(|| unwritten("read", home, &e))?;
+        tracing::warn!("the list of versions is damaged ({e}); it is now {}", aside.display());
+        Ok(None)
+    })
 }
 
 /// What the installed program is now.

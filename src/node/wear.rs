@@ -21,26 +21,28 @@ const WRITE_SECTORS: usize = 6;
 pub struct Wear {
     /// Time since boot when the daemon started.
     begun: Duration,
+    /// What the process had written by then: the kernel counts on when another program takes it over.
+    before: u64,
     /// The counts of the block device of the data directory; none for a file system that has no one device.
     counts: Option<PathBuf>,
 }
 
 impl Wear {
-    pub fn of(data_dir: &Path, uptime: Duration) -> Wear {
+    /// `before`: see `written`.
+    pub fn of(data_dir: &Path, uptime: Duration, before: u64) -> Wear {
         let device = fs::metadata(data_dir).map(|meta| meta.dev());
         let counts = device.ok().map(|dev| format!("/sys/dev/block/{}:{}/stat", major(dev), minor(dev)).into());
-        Wear { begun: uptime, counts: counts.filter(|path: &PathBuf| path.exists()) }
+        Wear { begun: uptime, before, counts: counts.filter(|path: &PathBuf| path.exists()) }
     }
 
     pub fn age(&self, uptime: Duration) -> Duration {
         uptime.saturating_sub(self.begun)
     }
 
-    /// Bytes that this process has sent to the medium: its database, images, volumes; not what shims and pods write. 0
-    /// where the kernel does not count.
+    /// Bytes that this daemon has sent to the medium: its database, images, volumes, versions of itself; not what shims and
+    /// pods write. 0 where the kernel does not count.
     pub fn by_daemon(&self) -> u64 {
-        let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok()).unwrap_or(0)
+        written().saturating_sub(self.before)
     }
 
     /// Bytes that the device has taken since boot, of everybody: shims' records, logs, pods, the file system's journal.
@@ -56,6 +58,12 @@ impl Wear {
         let disk = self.on_disk().and_then(|bytes| step_mb_a_day(bytes, uptime));
         Some(json!({ "daemonMbPerDay": daemon, "diskMbPerDay": disk }))
     }
+}
+
+/// Bytes that this process has sent to the medium, under whatever program: to be asked before a daemon writes anything.
+pub fn written() -> u64 {
+    let text = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The next of 1, 2, 5, 10, 20, 50, … that is not less; none as long as there is little to tell from.
@@ -88,10 +96,25 @@ mod tests {
         assert_eq!(step_mb_a_day(u64::MAX, hours(1)), Some(500_000_000_000_000));
     }
 
+    /// An update is written by the daemon before, in the same process.
+    #[test]
+    fn what_the_process_wrote_before_is_not_the_daemons() {
+        let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        fs::write(file.path(), vec![1; 1 << 20]).unwrap();
+        file.as_file().sync_all().unwrap();
+        let before = written();
+        let wear = Wear::of(file.path(), Duration::ZERO, before);
+        assert!(before > 0, "the kernel counts");
+        // Tests beside this one write as well.
+        assert!(
+            wear.by_daemon() <= written() - before && Wear::of(file.path(), Duration::ZERO, 0).by_daemon() >= before
+        );
+    }
+
     #[test]
     fn what_no_device_holds_is_not_told_of() {
-        let of_nothing = Wear::of(Path::new("/proc"), Duration::ZERO);
+        let of_nothing = Wear::of(Path::new("/proc"), Duration::ZERO, 0);
         assert_eq!(of_nothing.on_disk(), None);
-        assert_eq!(Wear::of(Path::new("/nowhere"), Duration::ZERO).on_disk(), None);
+        assert_eq!(Wear::of(Path::new("/nowhere"), Duration::ZERO, 0).on_disk(), None);
     }
 }

@@ -117,7 +117,6 @@ fn detach(outputs: &Outputs) -> io::Result<()> {
     dup2_stdin(File::open("/dev/null")?)?;
     dup2_stdout(outputs.stdout.as_fd())?;
     dup2_stderr(outputs.stderr.as_fd())?;
-    sys::default_signals();
     SigSet::empty().thread_set_mask()?;
     reset_limits();
     Ok(())
@@ -208,8 +207,18 @@ fn stay_user(launch: &Launch) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "run as user {user:?}, group {group:?}, groups {groups:?}: pinnace itself runs as user {own_user}, group {own_group} and can change neither"
+        "{}: pinnace itself runs as user {own_user}, group {own_group} and can change neither",
+        identity(*user, *group, groups)
     ))
+}
+
+/// `run as user 0, group 0, further groups 5, 6`: what was asked for, and nothing of the rest.
+fn identity(user: Option<u32>, group: Option<u32>, groups: &[u32]) -> String {
+    let named = |what, id: Option<u32>| id.map(|id| format!("{what} {id}"));
+    let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+    let further = (!list.is_empty()).then(|| format!("further groups {}", list.join(", ")));
+    let parts: Vec<String> = [named("user", user), named("group", group), further].into_iter().flatten().collect();
+    format!("run as {}", parts.join(", "))
 }
 
 fn execute(launch: &Launch) -> Result<Infallible, String> {
@@ -268,6 +277,18 @@ fn words(e: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_to_run_it_is_said_in_words() {
+        for (user, group, groups, expected) in [
+            (Some(0), None, &[][..], "run as user 0"),
+            (Some(5), Some(6), &[7, 8], "run as user 5, group 6, further groups 7, 8"),
+            (None, Some(6), &[], "run as group 6"),
+            (None, None, &[7], "run as further groups 7"),
+        ] {
+            assert_eq!(identity(user, group, groups), expected);
+        }
+    }
 
     #[test]
     fn a_program_is_looked_up_as_execvp_does() {

@@ -19,6 +19,8 @@ use super::sys;
 
 /// Far more than the few lines that a shim writes.
 const CLAIM_BYTES_MAX: u64 = 256 * 1024;
+/// Room for what a claim has as a rule, so that one read takes it.
+const USUAL_BYTES: usize = 512;
 
 /// The shim's end of the life line.
 pub struct Claim(File);
@@ -68,7 +70,7 @@ impl Claim {
 
 /// What the claim says up to now; nothing when there is none.
 pub fn read(path: &Path) -> io::Result<Told> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
     match File::open(path) {
         Ok(file) => file.take(CLAIM_BYTES_MAX).read_to_end(&mut bytes)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => 0,

@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
 use crate::model::Uid;
+use crate::model::sorted;
 
 /// The variable that every attempt has in its environment; it marks whom a process belongs to when its shim is gone.
 const POD_VARIABLE: &str = "PINNACE_POD_UID";
@@ -80,7 +81,7 @@ fn end_one(pid: i32) -> io::Result<()> {
 fn parents() -> BTreeMap<i32, i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, parse_parent(&fs::read(format!("/proc/{pid}/stat")).ok()?)?))).collect()
+    sorted::map(pids.filter_map(|pid| Some((pid, parse_parent(&fs::read(format!("/proc/{pid}/stat")).ok()?)?))))
 }
 
 /// The name in brackets may hold anything, brackets too; after the last one come the state and the parent.

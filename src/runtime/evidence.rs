@@ -1,7 +1,7 @@
 //! From what lies in the directories to what is reported: an attempt has started, has ended, is lost. Decides nothing
 //! about pods.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::model::attempt::Stamp;
 use crate::model::pod::Qos;
-use crate::model::{AttemptId, Exit, Found, FoundState, HowEnded, Seen, Uid};
+use crate::model::{AttemptId, Exit, Found, FoundState, HowEnded, Seen, Uid, sorted};
 
 use super::claim::Told;
 use super::{Shared, Watched, cgroup, claim, descent, paths, record, sweep, sys};
@@ -195,7 +195,7 @@ fn find_record(shared: &Shared, attempt: AttemptId, found: &mut BTreeMap<Attempt
 
 fn pods(shared: &Shared, found: &BTreeMap<AttemptId, FoundState>) -> io::Result<Vec<Uid>> {
     let directories = list(&shared.dirs.pods())?.into_iter().filter(|name| paths::is_part(name)).map(Uid::new);
-    let mut pods: BTreeSet<Uid> = directories.collect();
+    let mut pods = sorted::set(directories);
     pods.extend(found.keys().map(|attempt| attempt.pod.clone()));
     pods.extend(shared.tree.iter().flat_map(|tree| tree.present()));
     Ok(pods.into_iter().collect())

@@ -11,7 +11,7 @@ use nix::sys::inotify::AddWatchFlags;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::model::{BootId, LogQuery, Timestamp};
+use crate::model::{BootId, LogQuery, Reached, Timestamp};
 
 use super::claim;
 use super::paths::{Dirs, log_name, parse_log_name};
@@ -110,8 +110,17 @@ struct Cursor {
 impl Cursor {
     fn open(directory: PathBuf, query: &LogQuery) -> io::Result<Cursor> {
         let attempt = query.attempt.number;
-        let (sequence, offset) = begin(&directory, attempt, query.tail)?;
-        let mut cursor = Cursor { directory, attempt, sequence, file: None, raw: Vec::new(), form: Form::new(query) };
+        let mut form = Form::new(query);
+        let (sequence, offset) = match &query.after {
+            None => begin(&directory, attempt, query.tail)?,
+            Some(reached) => {
+                let group = group_of(&directory, attempt, &reached.time)?;
+                // A line that began before it is one that the reader has.
+                (form.in_line, form.skipped) = (group.in_line, group.in_line);
+                (group.sequence, group.offset)
+            }
+        };
+        let mut cursor = Cursor { directory, attempt, sequence, file: None, raw: Vec::new(), form };
         if offset > 0 && cursor.open_file()? {
             cursor.file.as_mut().map(|file| file.seek(SeekFrom::Start(offset))).transpose()?;
         }
@@ -205,6 +214,42 @@ fn begin(directory: &Path, attempt: u32, tail: Option<u64>) -> io::Result<(u32, 
     Ok((first, 0))
 }
 
+/// Where the records of one time begin.
+struct Group {
+    sequence: u32,
+    offset: u64,
+    /// The record before them does not end its line.
+    in_line: bool,
+}
+
+/// The last records of this very time; where there are none any more, all that is there.
+fn group_of(directory: &Path, attempt: u32, time: &str) -> io::Result<Group> {
+    let files = sequences(directory, attempt)?;
+    let mut group = Group { sequence: files.first().copied().unwrap_or(0), offset: 0, in_line: false };
+    let mut is_found = false;
+    for sequence in files.into_iter().rev() {
+        let file = match File::open(directory.join(log_name(attempt, sequence))) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => break,
+            file => file?,
+        };
+        let found = last_record(&file, |header| match parse_record(header) {
+            Some(record) if record.time == time => {
+                is_found = true;
+                false
+            }
+            Some(record) if is_found => {
+                group.in_line = record.partial;
+                true
+            }
+            Some(_) | None => false,
+        })?;
+        if let Some(offset) = found {
+            return Ok(Group { sequence, offset, ..group });
+        }
+    }
+    Ok(group)
+}
+
 /// Goes through a file's records from the last to the first, by the first bytes of each, until `is_it`; gives the offset
 /// after that record.
 fn last_record(file: &File, mut is_it: impl FnMut(&[u8]) -> bool) -> io::Result<Option<u64>> {
@@ -242,6 +287,8 @@ struct Form {
     in_line: bool,
     /// This line is older than asked for.
     skipped: bool,
+    /// What the reader has: of this time so many lines.
+    had: Option<Reached>,
 }
 
 struct Record<'a> {
@@ -253,7 +300,8 @@ struct Record<'a> {
 impl Form {
     fn new(query: &LogQuery) -> Form {
         let left = query.limit_bytes.unwrap_or(u64::MAX);
-        Form { since: query.since, timestamps: query.timestamps, left, in_line: false, skipped: false }
+        let had = query.after.clone();
+        Form { since: query.since, timestamps: query.timestamps, left, in_line: false, skipped: false, had }
     }
 
     fn is_full(&self) -> bool {
@@ -264,7 +312,8 @@ impl Form {
         let Some(record) = parse_record(record) else { return };
         let begins = !std::mem::replace(&mut self.in_line, record.partial);
         if begins {
-            self.skipped = self.since.is_some_and(|since| Timestamp::parse(record.time).is_ok_and(|t| t < since));
+            let is_old = self.since.is_some_and(|since| Timestamp::parse(record.time).is_ok_and(|t| t < since));
+            self.skipped = is_old || self.is_had(record.time);
         }
         if self.skipped {
             return;
@@ -277,6 +326,12 @@ impl Form {
         if !record.partial {
             self.put(b"\n", output);
         }
+    }
+
+    fn is_had(&mut self, time: &str) -> bool {
+        let Some(had) = self.had.as_mut().filter(|had| had.lines > 0 && had.time == time) else { return false };
+        had.lines -= 1;
+        true
     }
 
     fn put(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
@@ -322,7 +377,7 @@ mod tests {
 
     fn query() -> LogQuery {
         let attempt = AttemptId { pod: Uid::new("u"), container: "c".into(), number: 2 };
-        LogQuery { attempt, follow: false, tail: None, since: None, timestamps: false, limit_bytes: None }
+        LogQuery { attempt, follow: false, tail: None, since: None, timestamps: false, limit_bytes: None, after: None }
     }
 
     /// Files by sequence, each a list of `SECOND TAG TEXT`.
@@ -394,6 +449,29 @@ mod tests {
         let shown = read(&sample(), &LogQuery { timestamps: true, tail: Some(4), ..query() });
         let expected = "2026-01-01T00:00:03.000000000Z cd\n2026-01-01T00:00:05.000000000Z \n";
         assert!(shown.starts_with(expected), "{shown}");
+    }
+
+    /// Wherever a reader broke off, it gets the rest.
+    #[test]
+    fn a_reader_goes_on_after_the_lines_that_it_has() {
+        let files: &[(u32, &[&str])] = &[
+            (3, &["1 F a", "2 P b", "3 F c", "3 F d"]),
+            (4, &["3 F e", "3 P f", "4 F g"]),
+            (5, &["0 F the clock was set", "0 F h", "5 F i"]),
+        ];
+        let temp = log(files);
+        let all = read(&temp, &LogQuery { timestamps: true, ..query() });
+        let lines: Vec<&str> = all.split_inclusive('\n').collect();
+        for had in 1..=lines.len() {
+            let time = lines[had - 1].split_once(' ').unwrap().0.to_string();
+            let same = lines[..had].iter().rev().take_while(|line| line.starts_with(&time)).count();
+            let after = Some(Reached { time, lines: same as u64 });
+            let rest = read(&temp, &LogQuery { timestamps: true, after, tail: Some(1), ..query() });
+            let expected = lines[had..].concat();
+            assert_eq!(rest, expected, "after {had} lines");
+        }
+        let after = Some(Reached { time: "2025-01-01T00:00:00Z".into(), lines: 2 });
+        assert_eq!(read(&temp, &LogQuery { timestamps: true, after, ..query() }), all, "it was rotated away");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod outgrown;
 mod paths;
 pub mod probe;
 mod record;
+pub mod rest;
 mod rootfs;
 mod seat;
 mod seccomp;

@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::model::attempt::{HostPathType, MountSource};
-use crate::model::{Launch, attempt};
+use crate::model::{Launch, attempt, sorted};
 
 use super::sys;
 use super::walk::{self, Found, Make, Outside};
@@ -105,7 +105,7 @@ fn restrict_all(path: &Path, more: MsFlags) -> nix::Result<()> {
 /// below the host's `/dev` live, because naming such a path is to ask for them.
 pub fn mount_all(launch: &Launch, volumes: &[PathBuf], stage: &Stage, root: BorrowedFd) -> Result<(), String> {
     let mut mounts: Vec<&attempt::Mount> = launch.mounts.iter().collect();
-    mounts.sort_by_key(|mount| Path::new(&mount.path).components().count());
+    sorted::by_key(&mut mounts, |mount| Path::new(&mount.path).components().count());
     for mount in mounts {
         let named = |e: String| format!("mount {}: {e}", mount.path);
         if leads_nowhere(&mount.path) {

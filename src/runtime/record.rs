@@ -51,7 +51,8 @@ pub fn read(path: &Path) -> io::Result<Option<Exit>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    let mut bytes = Vec::new();
+    // Room for what a record has as a rule, so that one read takes it.
+    let mut bytes = Vec::with_capacity(1024);
     file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes)?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
     Ok(parse(&bytes).filter(|exit| paths::record_name(&exit.attempt) == name))

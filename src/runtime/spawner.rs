@@ -2,7 +2,7 @@
 //! order. So a start costs the same however big the daemon is, and a shim shares its pages with all others. It decides
 //! nothing, and ends when the daemon does; shims live on.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -17,12 +17,15 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 use super::claim::Claim;
 use super::order::{self, Keep, Order, Reply, Start};
 use super::paths::Dirs;
-use super::shim;
 use super::sys::{self, Pages};
+use super::{rest, shim};
 
 /// A spawner that is to end has at most the orders left that were sent before.
 const END_WAIT: Duration = Duration::from_secs(5);
 const END_PACE: Duration = Duration::from_millis(2);
+/// The same holds for the one before this, which a daemon that was killed has left behind.
+const SETTLE_WAIT: Duration = Duration::from_secs(20);
+const SETTLE_PACE: Duration = Duration::from_millis(10);
 
 /// The daemon's end of the spawner.
 #[derive(Debug)]
@@ -68,7 +71,9 @@ pub fn wait_for(spawner: i32) {
 fn serve(socket: &UnixStream) -> io::Result<()> {
     isolate(socket)?;
     let mut lock = None;
-    while let Some(bytes) = order::receive(socket)? {
+    loop {
+        rest::wait_for(socket.as_fd());
+        let Some(bytes) = order::receive(socket)? else { break };
         match order::decode::<Order<Keep>>(&bytes)? {
             Order::Start(start) => begin(&start, bytes, socket)?,
             Order::Hello { dirs } => match settle(&dirs) {
@@ -88,6 +93,8 @@ fn serve(socket: &UnixStream) -> io::Result<()> {
 /// signal to the daemon's terminal or group ends one.
 fn isolate(socket: &UnixStream) -> io::Result<()> {
     SigSet::all().thread_block()?;
+    // Here once, for all that will be forked.
+    sys::default_signals();
     // SAFETY: ignoring runs no code of ours. Shims are not waited for.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn)? };
     sys::close_others(socket.as_fd());
@@ -110,8 +117,18 @@ fn settle(dirs: &Dirs) -> io::Result<File> {
     let path = dirs.run.join("spawner.lock");
     let failed = |e: io::Error| io::Error::new(e.kind(), format!("lock {}: {e}", path.display()));
     let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    file.lock().map_err(failed)?;
-    Ok(file)
+    let until = Instant::now() + SETTLE_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(SETTLE_PACE),
+            Err(TryLockError::WouldBlock) => {
+                let why = format!("the process that started containers before has it for {SETTLE_WAIT:?}; start again");
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+    }
 }
 
 /// Claims the attempt and forks its shim; does nothing when it was claimed before.

@@ -111,7 +111,8 @@ fn groups(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
 /// Empty where there is no such file. An image could have a pipe there, which must not be waited for.
 fn read(path: &str) -> String {
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let mut bytes = Vec::new();
+    // Room for a usual one, so that one read takes it.
+    let mut bytes = Vec::with_capacity(4096);
     if let Ok(file) = open
         && file.metadata().is_ok_and(|file| file.is_file())
     {

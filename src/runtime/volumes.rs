@@ -11,7 +11,7 @@
 //!
 //! Source of the layout: `pkg/volume/util/atomic_writer.go`; of modes and groups: `pkg/volume/volume_linux.go`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -27,7 +27,7 @@ use nix::unistd::{Gid, Uid as UserId, chown};
 use tokio::sync::Notify;
 
 use crate::model::attempt::{VolumeContent, VolumeFile, VolumeOrder};
-use crate::model::{Uid, id};
+use crate::model::{Uid, id, sorted};
 
 use super::home::unescape;
 use super::paths::{self, Dirs};
@@ -162,7 +162,7 @@ fn file_volume(dirs: &Dirs, pod: &Uid, order: &VolumeOrder) -> io::Result<PathBu
 /// Links come first and lead nowhere for a moment, so that a volume with a content in force is always whole.
 fn put_files(directory: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result<()> {
     let name = name_of(files, group);
-    let wanted: BTreeSet<&str> = files.iter().filter_map(|file| file.path.split('/').next()).collect();
+    let wanted = sorted::set(files.iter().filter_map(|file| file.path.split('/').next()));
     if fs::read_link(directory.join(DATA)).ok().as_deref() != Some(Path::new(&name)) {
         let content = directory.join(&name);
         // What is there of it was not finished.
@@ -184,7 +184,7 @@ fn name_of(files: &[VolumeFile], group: Option<u32>) -> String {
 
 fn write_content(content: &Path, files: &[VolumeFile], group: Option<u32>) -> io::Result<()> {
     make_dir(content, OUTER_MODE)?;
-    let mut directories = BTreeSet::from([content.to_path_buf()]);
+    let mut directories = sorted::set([content.to_path_buf()]);
     for file in files {
         if !is_inside(&file.path) {
             return Err(io::Error::new(

@@ -39,7 +39,7 @@ impl From<OpenError> for DumpError {
     }
 }
 
-/// Writes the store below `dir`: a line `{"format":…,"revision":…}`, a line for each record, and a line
+/// Writes the store below `dir`: a line `{"format":…,"revision":…,"data_dir":…}`, a line for each record, and a line
 /// `{"damaged":"KEY","text":…}` for each row that could not be read.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub fn dump(dir: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
     }
     let db = in_memory(&bytes).map_err(|e| sort_out(&file, e).into_error())?;
     drop(bytes);
-    write_head(&db, &file, out)?;
+    write_head(&db, dir, &file, out)?;
     each_row(&db, RECORDS, |key, value| write_record(key, value, out))?;
     each_row(&db, DAMAGED, |key, value| write_damaged(key, value, out))
 }
@@ -68,9 +68,9 @@ fn in_memory(bytes: &[u8]) -> Result<Database, redb::DatabaseError> {
     builder().create_with_backend(memory)
 }
 
-fn write_head(db: &Database, file: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
+fn write_head(db: &Database, dir: &Path, file: &Path, out: &mut dyn Write) -> Result<(), DumpError> {
     let number = |name| read_meta(db, file, name).map_err(Trouble::into_error);
-    let head = json!({"format": number("format")?, "revision": number("revision")?});
+    let head = json!({"format": number("format")?, "revision": number("revision")?, "data_dir": dir.to_string_lossy()});
     writeln!(out, "{head}").map_err(DumpError::Write)
 }
 

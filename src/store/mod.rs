@@ -40,9 +40,15 @@ const DAMAGED: TableDefinition<&[u8], &[u8]> = TableDefinition::new("damaged");
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// The layout of the tables; a higher one is refused.
-const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 1;
 /// The file is small, and a turn touches few pages.
 const CACHE_BYTES: usize = 1 << 20;
+/// A start that finds no room for the reserve must have room for this much.
+const PROOF_BYTES: usize = 64 * 1024;
+/// A record of so many bytes is small.
+const SMALL_BYTES: u64 = 16 * 1024;
+/// With so much room on the disk there is room for any record: a request has at most 1.5 MiB.
+const ROOM_BYTES_PLENTY: u64 = 8 << 20;
 /// So many rows may wait for a durable commit.
 pub const QUIET_ROWS_MAX: usize = 512;
 /// So many revisions may wait for a durable commit; a start leaves more than these out.
@@ -157,6 +163,38 @@ impl Store {
         self.shortage.as_deref()
     }
 
+    /// Why a record that somebody wants to be kept has no room on the disk. Small ones are always tried: redb writes them
+    /// into pages that it has, and the reserve is there for them.
+    pub fn no_room_for(&self, record: &Record) -> Option<String> {
+        let free = self.reserve.as_ref()?.free().ok().filter(|free| *free < ROOM_BYTES_PLENTY)?;
+        let bytes = row::encode(record).len() as u64;
+        let has_room = bytes <= SMALL_BYTES || free >= RESERVE_BYTES + 2 * bytes;
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        (!has_room).then(|| {
+            format!(
+                "the disk is full: the data directory has {} KiB left, too little for these {} KiB; free some space",
+                kib(free),
+                kib(bytes)
+            )
+        })
+    }
+
+    /// Writes where there is hardly any room left, before anything rests on that: a daemon that cannot commit would only
+    /// end again.
+    fn prove_room(&self) -> Result<(), redb::Error> {
+        let bytes = [0xA5; PROOF_BYTES];
+        let write = |value: Option<&[u8]>| -> Result<(), redb::Error> {
+            let transaction = self.db.begin_write()?;
+            match value {
+                Some(value) => drop(transaction.open_table(META)?.insert("proof", value)?),
+                None => drop(transaction.open_table(META)?.remove("proof")?),
+            }
+            Ok(transaction.commit()?)
+        };
+        write(Some(&bytes))?;
+        write(None)
+    }
+
     fn keep_reserve(&mut self) {
         let kept = self.reserve.as_ref().map_or(Ok(()), Reserve::keep);
         let kib = RESERVE_BYTES / 1024;
@@ -216,7 +254,7 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg); running pods go on{}",
+            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg){}",
             self.revision,
             self.cause,
             if self.gave_up_reserve { "; the reserve was given up, so that the next start has some room" } else { "" }

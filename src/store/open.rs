@@ -114,7 +114,9 @@ impl Store {
         store._lock = Some(lock);
         store.reserve = Some(Reserve::of(dir));
         store.keep_reserve();
-        if let Err(e) = store.keep_good_copy(&places) {
+        if store.shortage().is_some() {
+            store.prove_room().map_err(|e| sort_out(&places.file, e).into_error())?;
+        } else if let Err(e) = store.keep_good_copy(&places) {
             tracing::warn!("cannot keep a good copy of the store in {}: {e}; the node goes on without", dir.display());
         }
         Ok((store, loaded))
@@ -311,6 +313,7 @@ pub(super) fn sort_out(file: &Path, error: impl Into<redb::Error>) -> Trouble {
     match error.into() {
         E::DatabaseAlreadyOpen | E::LockProtocolMismatch => Trouble::Refusal(OpenError::Locked(file.to_path_buf())),
         E::Io(cause) if means_damage(&cause) => Trouble::Damage(cause.to_string()),
+        E::Io(cause) if is_full(&cause) => refusal("write to the store", file)(cause),
         E::Io(cause) => refusal("read the store", file)(cause),
         // Of an operation before this one, which did not tell its own.
         E::PreviousIo => refusal("read the store", file)(io::Error::from_raw_os_error(libc::EIO)),
@@ -324,6 +327,10 @@ pub(super) fn sort_out(file: &Path, error: impl Into<redb::Error>) -> Trouble {
         | E::TableDoesNotExist(_)) => Trouble::Damage(damage.to_string()),
         other => refusal("read the store", file)(io::Error::other(other)),
     }
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Not redb's magic number, or fewer bytes than it says.

@@ -34,9 +34,7 @@ impl Reserve {
         if fs::metadata(&self.file).is_ok_and(|meta| meta.len() == RESERVE_BYTES) {
             return Ok(());
         }
-        let dir = self.file.parent().unwrap_or(Path::new("/"));
-        let disk = statvfs(dir)?;
-        if disk.blocks_available() as u64 * disk.fragment_size() as u64 <= FREE_BYTES_MIN + RESERVE_BYTES {
+        if self.free()? <= FREE_BYTES_MIN + RESERVE_BYTES {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let made = self.make();
@@ -45,6 +43,15 @@ impl Reserve {
             let _ = fs::remove_file(&self.file);
         }
         made
+    }
+
+    /// Bytes that are free for us on its disk.
+    ///
+    /// # Errors
+    /// The host cannot tell.
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let disk = statvfs(self.file.parent().unwrap_or(Path::new("/")))?;
+        Ok(disk.blocks_available() as u64 * disk.fragment_size() as u64)
     }
 
     /// Written, not only made long: a file system gives room for what was written.

@@ -372,7 +372,7 @@ fn a_dump_shows_every_row_and_touches_nothing() {
     let lines: Vec<serde_json::Value> =
         String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 5, "{lines:?}");
-    assert_eq!(lines[0]["format"], 1);
+    assert_eq!((&lines[0]["format"], lines[0]["data_dir"].as_str()), (&1.into(), dir.path().to_str()));
     assert_eq!(lines[1]["meta"]["name"], "a");
     assert_eq!(lines[4]["damaged"], "Job/x/y");
     assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), bytes);

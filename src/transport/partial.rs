@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use ring::digest::{Context, SHA256};
 
+use crate::model::sorted;
+
 /// What nobody went on with for so long goes.
 const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Beyond it the oldest go.
@@ -108,7 +110,7 @@ impl Partial {
 /// Removes what is old or too many; `is_busy` says which files are being written.
 pub fn sweep(dir: &Path, now: SystemTime, is_busy: &dyn Fn(&str) -> bool) {
     let mut files = files(dir, is_busy);
-    files.sort_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+    sorted::by_key(&mut files, |(_, changed)| std::cmp::Reverse(*changed));
     for (number, (path, changed)) in files.iter().enumerate() {
         // A time to come was written by a clock that was wrong; the file counts as new.
         let age = now.duration_since(*changed).unwrap_or_default();

@@ -19,6 +19,8 @@ use ring::digest::{Context, SHA256};
 use crate::model::update::{Mark, Versions, Which};
 
 const STATE: &str = "state.json";
+/// What was in the place of `STATE` and said nothing; the last such file alone.
+const DAMAGED: &str = "state.json.damaged";
 const PROGRAM: &str = "pinnace";
 /// The beginning of a download, and what it is of.
 pub(super) const DOWNLOAD: [&str; 2] = ["partial", "partial.json"];
@@ -71,6 +73,16 @@ impl Home {
         serde_json::from_str(&text).map(Some).map_err(io::Error::from)
     }
 
+    /// Moves a list aside that `read` found damaged, as the store does with its file; where to. None: it is not damaged,
+    /// only not to be read now, or cannot be moved.
+    pub fn set_aside(&self, why: &io::Error) -> Option<PathBuf> {
+        let aside = self.dir.join(DAMAGED);
+        let is_damaged = matches!(why.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
+        let moved = is_damaged && fs::rename(self.dir.join(STATE), &aside).is_ok();
+        // After a power cut it may be in its old place, and is moved once more.
+        moved.then(|| drop(sync(&self.dir))).map(|()| aside)
+    }
+
     /// Durable when it returns.
     ///
     /// # Errors
@@ -118,7 +130,7 @@ impl Home {
             let (name, path) = (entry.file_name(), entry.path());
             let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|then| then.elapsed().ok());
             let stays = match name.to_str() {
-                Some(STATE) => true,
+                Some(STATE | DAMAGED) => true,
                 Some(name) if DOWNLOAD.contains(&name) => age.is_none_or(|age| age < DOWNLOAD_AGE_MAX),
                 Some(name) => kept.contains(&name),
                 None => false,

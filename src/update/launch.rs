@@ -7,7 +7,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{alarm, execve};
 
@@ -24,6 +25,8 @@ const VERSION: &str = "PINNACE_STARTED_AS";
 /// A trial that neither confirms itself nor gives up is ended by the kernel this long after its time. The alarm stays
 /// when a program is executed, so it also ends one that does nothing at all.
 const HANG_MARGIN: Duration = Duration::from_secs(60);
+const LETS_GO_WITHIN: Duration = Duration::from_secs(2);
+const PACE: Duration = Duration::from_millis(20);
 
 /// The program that runs this node, as it was chosen.
 #[derive(Debug, Clone)]
@@ -40,7 +43,15 @@ pub struct Here {
 pub fn start(data: &Path, mut give_way: impl FnMut()) -> Here {
     let home = Home::of(data);
     let versions = home.read().unwrap_or_else(|e| {
+        // The store says better what is wrong with a data directory that is none.
+        if e.kind() == io::ErrorKind::NotADirectory {
+            return None;
+        }
         eprintln!("pinnace node: cannot read {}: {e}; the installed program runs", home.dir().display());
+        // Of another daemon it is left alone.
+        if let Some(aside) = (!is_in_use(data)).then(|| home.set_aside(&e)).flatten() {
+            eprintln!("pinnace node: the damaged list of versions is now {}", aside.display());
+        }
         None
     });
     let (installed, which) = (env::var_os(INSTALLED), env::var(VERSION).ok().and_then(|v| Which::try_from(v).ok()));
@@ -54,7 +65,7 @@ pub fn start(data: &Path, mut give_way: impl FnMut()) -> Here {
     }
     let installed = env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
     let Some(mut versions) = versions else { return here(Which::Installed, installed, None) };
-    if is_in_use(data) {
+    if is_in_use(data) && !is_let_go(data) {
         // A second daemon, which will not get far: what it finds is the first one's, a trial that is under way as well.
         return here(Which::Installed, installed, None);
     }
@@ -83,6 +94,19 @@ pub fn start(data: &Path, mut give_way: impl FnMut()) -> Here {
 /// Whether a daemon has the data directory now (`store::open` locks it).
 fn is_in_use(data: &Path) -> bool {
     File::open(data).is_ok_and(|dir| matches!(dir.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Whether it is free after a moment: a daemon that was killed is gone for its owner before the kernel has closed its files,
+/// and the installed program must not take the place of the version that it ran.
+fn is_let_go(data: &Path) -> bool {
+    let until = Instant::now() + LETS_GO_WITHIN;
+    while Instant::now() < until {
+        thread::sleep(PACE);
+        if !is_in_use(data) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What runs, with the start counted on the disk.

@@ -249,7 +249,7 @@ fn delete_takes_all_or_the_labelled_or_those_of_files() {
         fake.on(&format!("DELETE {PODS}/a"), pod("a")).refuse(&format!("DELETE {PODS}/b"), not_found("pods", "b"))
     };
     let error = "Error from server (NotFound): pods \"b\" not found\n";
-    list().run("delete pods --all --wait=false").is(1, "pod \"a\" deleted\n", error);
+    list().run("delete pods --all --wait=false --ignore-not-found=false").is(1, "pod \"a\" deleted\n", error);
     let ran = list().run("delete pods -l k=v --wait=false --ignore-not-found");
     ran.is(0, "pod \"a\" deleted\n", "");
     assert_eq!(ran.asked[0].0, format!("GET {PODS}?labelSelector=k%3Dv"));

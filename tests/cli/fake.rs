@@ -89,8 +89,23 @@ impl Fake {
         self.run_words(&words, "")
     }
 
+    /// As `run`, with an output whose reader has gone.
+    pub fn run_unread(self, words: &str) -> Ran {
+        self.run_words_unread(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    pub fn run_words_unread(self, words: &[&str]) -> Ran {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.run_to(words, "", writer.into())
+    }
+
     /// Runs the binary with these arguments and this standard input, in the directory of the files.
     pub fn run_words(self, words: &[&str], stdin: &str) -> Ran {
+        self.run_to(words, stdin, Stdio::piped())
+    }
+
+    fn run_to(self, words: &[&str], stdin: &str, stdout: Stdio) -> Ran {
         let socket = self.directory.path().join("pinnace.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -107,11 +122,12 @@ impl Fake {
             .env("PINNACE_SOCKET", &socket)
             .env("TZ", "UTC")
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        // A verb that reads nothing may be done before.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
         let asked = std::mem::take(&mut *asked.lock().unwrap());
         Ran {

@@ -3,6 +3,7 @@
 
 mod change;
 mod fake;
+mod flags;
 mod look;
 mod steer;
 

@@ -52,7 +52,7 @@ fn wait_sees_the_condition_come() {
     let done = fake().watch(&watched(JOBS), &[("MODIFIED", job("False")), ("MODIFIED", job("True"))]);
     done.run("wait --for=condition=complete job/x").is(0, "job.batch/x condition met\n", "");
     let late = "error: timed out waiting for the condition on jobs/x\n";
-    fake().watch(&watched(JOBS), &[]).run("wait --for=condition=complete job/x --timeout=0").is(1, "", late);
+    fake().watch(&watched(JOBS), &[]).run("wait --for=condition=complete job/x --timeout=1ms").is(1, "", late);
     // A watch that is too old begins anew with a list.
     let expired = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
     let again = || fake().on(&get(JOBS), list(json!([job("True")])));

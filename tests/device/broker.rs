@@ -1,10 +1,11 @@
 //! The fleet speaks over a real mosquitto: what it asks for is done and answered; what happens to the broker changes
 //! nothing.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::AGENT;
-use crate::device::Device;
+use crate::device::{Device, signal};
 use crate::mosquitto::{Mosquitto, free_port};
 use crate::peer::Peer;
 
@@ -52,6 +53,69 @@ fn retained(broker: &Mosquitto, leaf: &str, fits: impl Fn(&Value) -> bool) -> Va
         let mut peer = Peer::connect(broker.port(), "watcher", &topic).await;
         peer.hear(|heard| fits(&heard.json())).await.json()
     })
+}
+
+/// Several messages at once on one slot: whoever waits for a word of its own gets it.
+#[test]
+fn each_message_of_a_burst_has_its_answer() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    device.eventually("a session", |device| (device.metric("pinnace_link_connected") == 1).then_some(()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut answers = std::collections::BTreeMap::new();
+    runtime.block_on(async {
+        let mut peer = Peer::connect(broker.port(), "listener", "pn/demo/u/gw-7/ack").await;
+        // All of them wait when the node looks again.
+        signal(device.pid(), Signal::SIGSTOP);
+        for rev in 1..=20 {
+            let head = json!({"v": 1, "rev": rev, "ack": format!("ci-{rev}")});
+            let text = format!("# pinnace: {head}\n{}", config_map("a", &rev.to_string()));
+            peer.publish("pn/demo/d/all/x", true, text).await;
+        }
+        signal(device.pid(), Signal::SIGCONT);
+        while answers.len() < 20 {
+            let told = peer.hear(|heard| heard.json()["slot"] == "x").await.json();
+            answers.insert(told["id"].as_str().unwrap().to_string(), told["result"].clone());
+        }
+    });
+    assert!(answers.values().all(|result| result == "Committed"), "{answers:?}");
+    assert_eq!(value(&device, "a").unwrap(), "20");
+    no_answer_waits(&device);
+}
+
+/// An answer from before a crash may come once more.
+fn no_answer_waits(device: &Device) {
+    device.eventually("no answer waits any more", |device| {
+        let dump = device.ok(&["store", "dump"]);
+        (!dump.contains("\"record\":\"Ack\"")).then_some(())
+    });
+}
+
+/// Over MQTT 3.1.1 nobody can tell the broker not to send it.
+#[test]
+fn where_a_message_is_that_is_too_large_to_read_is_in_the_log() {
+    let broker = Mosquitto::start();
+    broker.publish_retained("pn/demo/d/grp/pos/big", &vec![b'x'; 5_000_000]);
+    broker.publish_retained("pn/demo/d/all/x", config_map("a", "1").as_bytes());
+    let mut device = Device::prepare(&[]);
+    let file = device.path().join("config.yaml");
+    let settings = json!({"broker": broker.url(), "fleet": "demo", "groups": ["pos"], "mqtt": {"protocol": "v3"}});
+    std::fs::write(&file, settings.to_string()).unwrap();
+    device.argue(&["--config", file.to_str().unwrap()]);
+    device.boot();
+    let place = "a retained message below pn/demo/d/grp/pos/+ is larger than";
+    device.eventually("the place is told", |device| device.log().contains(place).then_some(()));
+    assert!(device.log().contains("mosquitto_sub -F '%t %l' -t 'pn/demo/d/grp/pos/+'"), "{}", device.log());
+    device.eventually("the other scope is heard", |device| value(device, "a"));
+    let unheard = json!(["pn/demo/d/grp/pos/+"]);
+    retained(&broker, "state", |state| state["unheard"] == unheard);
+    device.eventually("it is told on the device as well", |device| {
+        device.ok(&["describe", "node"]).contains("Not heard").then_some(())
+    });
+    // A smaller one in its place is taken, and all is well.
+    broker.publish_retained("pn/demo/d/grp/pos/big", config_map("b", "1").as_bytes());
+    device.eventually("it is heard", |device| value(device, "b"));
+    retained(&broker, "state", |state| state["unheard"].is_null());
 }
 
 #[test]
@@ -247,6 +311,7 @@ fn what_a_person_deletes_on_the_device_stays_deleted_until_the_set_changes() {
     device.ok(&["delete", "configmap", "a"]);
     device.crash();
     device.boot();
+    no_answer_waits(&device);
     let answer = ack(&broker, "x", || broker.publish_retained(topic, config_map("a", "1").as_bytes()));
     assert_eq!(answer["result"], "Unchanged", "{answer}");
     assert_eq!(value(&device, "a"), None);

@@ -112,22 +112,52 @@ fn waiting(device: &Device, arguments: &[&str], until: impl Fn(&str) -> bool) ->
     (client.unwrap(), printed)
 }
 
+/// Whoever waits goes on with the next daemon, also with what happened while there was none.
 #[test]
-fn clients_that_wait_are_told_when_the_daemon_goes() {
+fn clients_that_wait_outlast_a_restart() {
     let mut device = Device::start(&[]);
-    device.apply(POD);
-    running(&device);
-    let clients = [
-        waiting(&device, &["logs", "-f", "lives"], |printed| printed.contains("begun")),
-        waiting(&device, &["get", "pods", "-w"], |printed| printed.contains("lives")),
-        waiting(&device, &["wait", "--for=delete", "pod/lives", "--timeout=-1s"], |_| true),
-    ];
+    let gate = device.path().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+    // An empty line is what a reader gets that comes while the writer before it is still there.
+    let read = format!("x=; while [ -z \"$x\" ]; do read x < {}; done", gate.display());
+    let program = format!("echo begun; for n in 1 2 3; do {read}; echo got $x; echo again $x; done");
+    let job = |name: &str, program: &str| {
+        let spec = serde_json::json!({"template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "main", "command": ["sh", "-c", program]}]}}});
+        let job =
+            serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec});
+        job.to_string()
+    };
+    device.apply(&job("gated", &program));
+    device.apply(&job("early", "true"));
+    device.wait_for("condition=complete", "job/early");
+    device.wait_for("jsonpath={.status.ready}=1", "job/gated");
+    let has = |file: &std::path::Path, words: &str| fs::read_to_string(file).unwrap().contains(words).then_some(());
+    let (mut log, followed) = waiting(&device, &["logs", "-f", "job/gated"], |printed| printed.contains("begun"));
+    let (mut news, latest) =
+        waiting(&device, &["logs", "-f", "--tail=1", "--timestamps", "job/gated"], |printed| printed.contains("begun"));
+    let (mut wait, waited) =
+        waiting(&device, &["wait", "--for=condition=complete", "jobs", "--all", "--timeout=60s"], |printed| {
+            printed.contains("early")
+        });
+    fs::write(&gate, "one\n").unwrap();
+    device.eventually("it is followed", |_| has(&followed, "again one").and(has(&latest, "again one")));
     device.crash();
-    for (mut client, printed) in clients {
-        let code = client.wait().unwrap().code();
-        let printed = fs::read_to_string(printed).unwrap();
-        assert!(code == Some(1) && printed.contains("node"), "{code:?} {printed}");
+    fs::write(&gate, "two\n").unwrap();
+    device.boot();
+    device.eventually("it is gone on with", |_| has(&followed, "again two"));
+    assert_eq!(device.stop(), 0);
+    fs::write(&gate, "three\n").unwrap();
+    device.boot();
+    for client in [&mut log, &mut news, &mut wait] {
+        assert_eq!(client.wait().unwrap().code(), Some(0), "{} {}", fs::read_to_string(&waited).unwrap(), device.log());
     }
+    let told = "got one\nagain one\ngot two\nagain two\ngot three\nagain three\n";
+    assert_eq!(fs::read_to_string(&followed).unwrap(), format!("begun\n{told}"));
+    let latest = fs::read_to_string(&latest).unwrap();
+    let words: Vec<&str> = latest.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(words.join("\n"), format!("begun\n{}", told.trim_end()));
+    assert!(fs::read_to_string(&waited).unwrap().ends_with("job.batch/gated condition met\n"));
 }
 
 #[test]
@@ -135,12 +165,9 @@ fn what_a_container_writes_is_followed_as_it_comes() {
     let device = Device::start(&[]);
     let gate = device.path().join("gate");
     nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
-    device.apply(
-        &POD.replace(
-            "echo begun; exec sleep 100000",
-            &format!("while read x < {}; do echo got $x; done", gate.display()),
-        ),
-    );
+    // Open for writing too: so no reading ends with the writer before it.
+    let program = format!("exec 3<> {}; while read x <&3; do echo got $x; done", gate.display());
+    device.apply(&POD.replace("echo begun; exec sleep 100000", &program));
     running(&device);
     let (mut client, printed) = waiting(&device, &["logs", "-f", "lives"], |_| true);
     for word in ["one", "two"] {

@@ -1,5 +1,7 @@
 //! What bad input gets: a clear word where the user sees it, and nothing lost.
 
+use std::cell::Cell;
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -93,6 +95,41 @@ fn garbage_on_the_socket_harms_nobody() {
     }
 }
 
+/// It is told so before it has made anything. A node that would wait for ever is ended, with another code.
+#[test]
+fn a_second_node_with_the_same_run_directory_is_told_so() {
+    let device = Device::start(&[]);
+    let said = device.shell("timeout -s KILL 20 pinnace node --data-dir $WORK/other --run-dir $WORK/run");
+    assert_eq!(said.code, 1, "{said:?}");
+    let words = "another pinnace node is using it; stop that one or give --run-dir";
+    assert!(said.out.contains(words) && said.out.contains(device.path().join("run").to_str().unwrap()), "{said:?}");
+    assert!(!device.path().join("other").exists(), "a store was made");
+    assert!(device.say(&["get", "nodes"]).ok().is_some(), "the first one goes on");
+}
+
+/// A daemon that was killed has its directories for a moment longer.
+#[test]
+fn a_node_waits_for_one_that_is_letting_go() {
+    let mut device = Device::start(&[]);
+    device.crash();
+    for (taken, words) in
+        [(device.data(), "cannot open the store"), (device.path().join("run/node.lock"), "run directory")]
+    {
+        let holder = fs::File::open(&taken).unwrap();
+        holder.try_lock_shared().unwrap();
+        let (holder, log, seen) = (Cell::new(Some(holder)), device.path().join("log"), device.log().len());
+        device.boot_until("the node has waited", |said| {
+            let log = &fs::read_to_string(&log).unwrap()[seen..];
+            if log.contains(words) && log.contains("just letting go") {
+                drop(holder.take());
+            }
+            said.code == 0
+        });
+        assert!(holder.take().is_none(), "it did not wait");
+        device.crash();
+    }
+}
+
 #[test]
 fn a_node_that_cannot_start_says_why() {
     let mut device = Device::start(&[]);
@@ -104,8 +141,11 @@ fn a_node_that_cannot_start_says_why() {
         (&["--broker", "http://x"], "mqtt://"),
         (&["--config", "/no/such/file"], "/no/such/file"),
         (&["--data-dir", "/proc/no"], "/proc/no"),
+        (&["--data-dir", "/etc/passwd"], "/etc/passwd"),
     ] {
-        let said = device.say(&[&["node"], flags].concat());
+        let run = device.path().join("run");
+        let said = device.say(&[&["node", "--run-dir", run.to_str().unwrap()], flags].concat());
         assert!(said.code == 1 && said.err.contains(word), "{said:?}");
+        assert_eq!(said.err.lines().count(), 1, "{said:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::device::Device;
+use crate::device::{Device, lives};
 use crate::mosquitto::Mosquitto;
 use crate::needs_root;
 
@@ -14,12 +14,21 @@ fn the_dump_is_the_same_with_and_without_a_daemon() {
     let mut device = Device::start(&[]);
     device.apply(MAP);
     let up = device.ok(&["store", "dump"]);
+    assert!(up.starts_with("{\"format\":1,\"revision\":"), "{up}");
     device.stop();
     let data = device.data();
     let down = device.ok(&["store", "dump", "--data-dir", data.to_str().unwrap()]);
     let map = |text: &str| text.lines().find(|line| line.contains("\"record\":\"ConfigMap\"")).map(String::from);
     assert!(map(&up).is_some());
     assert_eq!(map(&up), map(&down));
+    // A copy is read as a copy, although a daemon answers.
+    let copy = device.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(data.join("pinnace.redb"), copy.join("pinnace.redb")).unwrap();
+    device.boot();
+    device.ok(&["delete", "configmap", "a"]);
+    assert_eq!(map(&device.ok(&["store", "dump", "--data-dir", data.to_str().unwrap()])), None);
+    assert_eq!(map(&device.ok(&["store", "dump", "--data-dir", copy.to_str().unwrap()])), map(&down));
 }
 
 #[test]
@@ -95,17 +104,16 @@ fn a_full_disk_ends_the_daemon_and_not_its_pods() {
     device.apply(MAP);
     let filler = disk.0.join("filler");
     let _ = fs::write(&filler, vec![0; 8 << 20]);
-    // The first change that does not fit: it is not acknowledged, and the daemon says why it ends.
-    for number in 0..200 {
-        let big = "x".repeat(50_000);
-        let said = device.with_file(
-            "apply",
-            &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{number}}}\ndata: {{v: '{big}'}}\n"),
-        );
-        if said.code != 0 {
-            break;
-        }
-    }
+    // What is too large is refused at the door, and costs nobody the daemon.
+    let daemon = device.pid();
+    let said = device.with_file("apply", &map("big", 200_000));
+    assert!(said.code == 1 && said.err.contains("(ServiceUnavailable)"), "{said:?}");
+    assert!(said.err.contains("the disk is full: the data directory has 0 KiB left"), "{said:?}");
+    assert!(lives(daemon.into()) && device.say(&["get", "nodes"]).code == 0);
+    // The first small change that does not fit: it is not acknowledged, and its sender and the log hear why the daemon ends.
+    let refused = (0..500).map(|number| device.with_file("apply", &map(&format!("m{number}"), 8_000)));
+    let refused = refused.into_iter().find(|said| said.code != 0).expect("the disk is full at last");
+    assert!(refused.err.contains("No space left on device") && refused.err.contains("try again"), "{refused:?}");
     assert_ne!(device.ends(), 0);
     assert!(device.log().contains("check the disk"), "{}", device.log());
     // Nobody has made room. The reserve that was given up is enough to go on with, and to delete.
@@ -125,6 +133,38 @@ fn a_full_disk_ends_the_daemon_and_not_its_pods() {
     device.ok(&["delete", "pod", "lives", "--grace-period=1"]);
     device.stop();
     drop(disk);
+}
+
+fn map(name: &str, bytes: usize) -> String {
+    let text = "x".repeat(bytes);
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{v: '{text}'}}\n")
+}
+
+/// A start that cannot commit anything waits, as for a disk that is read-only, and dies no death that is counted.
+#[test]
+fn a_start_without_any_room_waits_until_there_is_some() {
+    if !needs_root("a_start_without_any_room_waits_until_there_is_some") {
+        return;
+    }
+    let mut device = Device::prepare(&[]);
+    let disk = Small::mount(device.data());
+    device.boot();
+    device.apply(MAP);
+    device.crash();
+    // The reserve is used up, and what others wrote has taken its room.
+    fs::remove_file(device.data().join("pinnace.reserve")).unwrap();
+    let filler = disk.0.join("filler");
+    let _ = fs::write(&filler, vec![0; 8 << 20]);
+    device.boot_until("it says that it waits", |said| said.err.contains("waits for its disk"));
+    let said = device.with_file("apply", MAP);
+    assert!(said.code == 1 && said.err.contains("(ServiceUnavailable)"), "{said:?}");
+    assert!(said.err.contains("No space left on device") && said.err.contains("free some space"), "{said:?}");
+    assert!(!device.path().join("run/crashes").exists(), "nobody died");
+    fs::remove_file(&filler).unwrap();
+    device.eventually("it goes on by itself", |device| device.say(&["get", "configmap", "a"]).ok());
+    device.apply(&MAP.replace("'1'", "'2'"));
+    assert_eq!(device.stop(), 0);
+    assert!(!device.log().contains("good copy") && !device.log().contains("holds still"), "{}", device.log());
 }
 
 fn disk_pressure(device: &Device) -> String {

@@ -116,7 +116,12 @@ impl Machine {
     }
 
     pub fn examine(&self) -> Vec<Check> {
-        let subject = Subject { config: self.config.clone(), settings: self.settings.clone(), session: self.session };
+        let subject = Subject {
+            config: self.config.clone(),
+            settings: self.settings.clone(),
+            running: None,
+            session: self.session,
+        };
         examine(self, &subject)
     }
 

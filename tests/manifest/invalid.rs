@@ -451,6 +451,9 @@ fn data_nodes_and_images() {
             "spec.directory: Required value: the directory that the image stands for",
         ],
     );
+    let why = "a repository has parts of letters and digits between slashes, joined by one `.`, `_`, `__` or some `-`";
+    let expected = format!("spec.reference: Invalid value: \"Bad//x\": image name \"Bad//x\": {why}");
+    invalid(&image("reference: Bad//x, directory: /x"), &[&expected]);
     invalid(
         &image("reference: host, directory: x, env: [a]"),
         &[

@@ -363,7 +363,7 @@ pub fn sleeper(name: &str) -> Launch {
 
 pub fn query(attempt: &AttemptId) -> LogQuery {
     let attempt = attempt.clone();
-    LogQuery { attempt, follow: false, tail: None, since: None, timestamps: false, limit_bytes: None }
+    LogQuery { attempt, follow: false, tail: None, since: None, timestamps: false, limit_bytes: None, after: None }
 }
 
 /// A zombie that nobody has reaped yet is no process any more.

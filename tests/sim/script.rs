@@ -183,9 +183,9 @@ pub struct Script {
 pub fn scripts() -> Vec<Script> {
     let work = Work::default;
     let job = |work: Work| publish(all("jobs"), say::job(&work));
-    let daemons = |version, strategy| {
-        publish(all("agents"), say::daemon_set(&Daemons { version, strategy, command: "[\"forever\"]" }))
-    };
+    let agents = |set: &Daemons| publish(all("agents"), say::daemon_set(set));
+    let daemons = |version, strategy| agents(&Daemons { version, strategy, command: "[\"forever\"]" });
+    let ends = |command| agents(&Daemons { version: 1, strategy: "RollingUpdate", command });
     let cron = |policy, schedule, seconds| {
         let cron = Cron { policy, schedule, deadline: Some(100), seconds, history: Some(1) };
         publish(all("cron"), say::cron_job(&cron))
@@ -257,41 +257,10 @@ pub fn scripts() -> Vec<Script> {
         ),
         script(
             "crashes",
-            vec![
-                (
-                    publish(
-                        all("agents"),
-                        say::daemon_set(&Daemons {
-                            version: 1,
-                            strategy: "RollingUpdate",
-                            command: "[\"work\", \"1\", \"1\"]",
-                        }),
-                    ),
-                    3100,
-                ),
-                (Act::Drain, 5),
-                (Act::Uncordon, 30),
-                (Act::DeletePod, 20),
-            ],
+            vec![(ends("[\"work\", \"1\", \"1\"]"), 3100), (Act::Drain, 5), (Act::Uncordon, 30), (Act::DeletePod, 20)],
         ),
         // The seventh attempt has begun with a number that was reserved, and no record of it is anywhere.
-        script(
-            "reserved",
-            vec![
-                (
-                    publish(
-                        all("agents"),
-                        say::daemon_set(&Daemons {
-                            version: 1,
-                            strategy: "RollingUpdate",
-                            command: "[\"work\", \"100\", \"1\"]",
-                        }),
-                    ),
-                    1350,
-                ),
-                (Act::CutPower, 200),
-            ],
-        ),
+        script("reserved", vec![(ends("[\"work\", \"100\", \"1\"]"), 1350), (Act::CutPower, 200)]),
         script("updates", vec![(daemons(1, "RollingUpdate"), 3), (daemons(2, "RollingUpdate"), 10)]),
         script(
             "sets",

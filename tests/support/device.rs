@@ -1,6 +1,7 @@
 //! A device for one test: the real binary as its node, in a directory of its own, and the same binary as its operator.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -157,7 +158,8 @@ impl Device {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("log")).unwrap();
         // A test that wants a registry names it in a file of its own; no other node asks the world.
         let pulls = if self.arguments.iter().any(|a| a == "--config") { "true" } else { "false" };
-        self.daemon()
+        let mut daemon = self.daemon();
+        daemon
             .env("PINNACE_IMAGES_PULL", pulls)
             // How full the disk of this machine is must not decide what a test finds.
             .env("PINNACE_IMAGES_HIGH_PERCENT", "100")
@@ -167,9 +169,14 @@ impl Device {
             .arg("--run-dir")
             .arg(self.dir.path().join("run"))
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+            .stderr(log);
+        loop {
+            match daemon.spawn() {
+                // Another thread has just forked: its child has the file open that `install` wrote, until it is a program.
+                Err(e) if e.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+                started => return started.unwrap(),
+            }
+        }
     }
 
     /// Starts the daemon and waits until it answers.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::model::meta::{Operator, Requirement};
-use crate::model::{Container, Kind, Labels, Now, Record, Selector, State};
+use crate::model::{Container, Kind, Labels, Now, Record, Selector, State, sorted};
 
 use super::age;
 
@@ -89,7 +89,7 @@ pub fn selector_text(selector: &Selector) -> String {
     let mut parts: Vec<(&str, String)> =
         selector.match_labels.iter().map(|(k, v)| (k.as_str(), format!("{k}={v}"))).collect();
     parts.extend(selector.match_expressions.iter().map(|r| (r.key.as_str(), requirement(r))));
-    parts.sort_by(|a, b| a.0.cmp(b.0));
+    sorted::by(&mut parts, |a, b| a.0.cmp(b.0));
     parts.into_iter().map(|(_, text)| text).collect::<Vec<String>>().join(",")
 }
 

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use super::{DryRun, Files, Namespace};
+use super::{Dry, Files, FromFiles, Namespace, switch};
 
 #[derive(Debug, Args)]
 pub struct FileArgs {
     #[command(flatten)]
     pub files: Files,
-    /// Change nothing: check here (client) or in the node (server)
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
-    pub dry_run: DryRun,
+    #[command(flatten)]
+    pub dry: Dry,
     /// Print the objects: json, yaml, name, jsonpath=…
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<String>,
@@ -43,12 +42,8 @@ pub struct DeleteArgs {
     /// KIND NAME…, KIND/NAME …
     #[arg(value_name = "WHAT", required_unless_present = "filename")]
     pub what: Vec<String>,
-    /// What these files or directories name, - for standard input
-    #[arg(short, long, value_name = "FILE", conflicts_with = "what")]
-    pub filename: Vec<String>,
-    /// Go into the directories below, too
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
+    #[command(flatten)]
+    pub from: FromFiles,
     #[command(flatten)]
     pub at: Namespace,
     /// In all namespaces (with --all or --selector)
@@ -73,29 +68,30 @@ pub struct DeleteArgs {
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub cascade: Cascade,
     /// Wait until the objects are gone
-    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_parser = switch, value_name = "BOOL")]
     pub wait: bool,
     /// Wait at most that long: 30s, 5m (0s: without end)
     #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]
     pub timeout: String,
-    /// Say nothing of objects that are not there
-    #[arg(long)]
-    pub ignore_not_found: bool,
+    /// Say nothing of objects that are not there [default: true with --all and --selector]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch, value_name = "BOOL")]
+    pub ignore_not_found: Option<bool>,
     /// Print names only: name
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<String>,
-    /// Change nothing: say here (client) or ask the node (server)
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
-    pub dry_run: DryRun,
+    #[command(flatten)]
+    pub dry: Dry,
 }
 
 #[derive(Debug, Args)]
 pub struct ScaleArgs {
     /// job NAME … or job/NAME …
-    #[arg(value_name = "WHAT", required = true)]
+    #[arg(value_name = "WHAT", required_unless_present = "filename")]
     pub what: Vec<String>,
+    #[command(flatten)]
+    pub from: FromFiles,
     /// How many pods to run at a time
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(i32::MAX)))]
     pub replicas: u32,
     /// Only if it is that many now
     #[arg(long, value_name = "M")]
@@ -112,9 +108,19 @@ pub struct NodeName {
 }
 
 #[derive(Debug, Args)]
+pub struct CordonArgs {
+    #[command(flatten)]
+    pub node: NodeName,
+    #[command(flatten)]
+    pub dry: Dry,
+}
+
+#[derive(Debug, Args)]
 pub struct DrainArgs {
     #[command(flatten)]
     pub node: NodeName,
+    #[command(flatten)]
+    pub dry: Dry,
     /// Give up waiting after that long (0s: never)
     #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]
     pub timeout: String,
@@ -137,6 +143,11 @@ pub struct TaintArgs {
     /// Change the value of a taint that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// All nodes: there is one
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub dry: Dry,
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +167,8 @@ pub struct LabelArgs {
     /// Print what is there and change nothing
     #[arg(long)]
     pub list: bool,
+    #[command(flatten)]
+    pub dry: Dry,
     #[command(flatten)]
     pub at: Namespace,
 }
@@ -186,7 +199,7 @@ pub struct RolloutStatus {
     #[command(flatten)]
     pub target: RolloutTarget,
     /// Print how it stands, or wait until it is done
-    #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    #[arg(short, long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_parser = switch, value_name = "BOOL")]
     pub watch: bool,
     /// Give up after that long (0s: never)
     #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true)]

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use super::Namespace;
+use super::{FromFiles, Namespace, switch};
 
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// KIND[,KIND…] [NAME…], KIND/NAME …, or all
-    #[arg(value_name = "WHAT", required = true)]
+    #[arg(value_name = "WHAT", required_unless_present = "filename")]
     pub what: Vec<String>,
+    #[command(flatten)]
+    pub from: FromFiles,
     /// wide, yaml, json, name, jsonpath=TEMPLATE, custom-columns=HEADER:PATH,…
     #[arg(short, long, value_name = "FORMAT")]
     pub output: Option<String>,
@@ -65,7 +67,7 @@ pub struct DescribeArgs {
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     pub selector: Option<String>,
     /// Show events, too
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_parser = switch, value_name = "BOOL")]
     pub show_events: bool,
 }
 
@@ -170,7 +172,7 @@ pub enum StoreVerb {
 
 #[derive(Debug, Args)]
 pub struct StoreDump {
-    /// Where the database is, for when the daemon is down
+    /// The database in this directory, whatever daemon is up
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

@@ -1,8 +1,10 @@
 //! What a person may type: every verb with its flags, as clap reads them. Knows no node and does nothing.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::help;
 
@@ -34,6 +36,53 @@ pub struct Cli {
     pub namespace: Option<String>,
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Cli {
+    /// Reads the words of a command line, the program's name first. kubectl's two liberties are taken as well: a switch may
+    /// have a value (`--watch=false`), and `help VERB` is `VERB --help`.
+    ///
+    /// # Errors
+    /// clap's: what is wrong with the words, or the help that they ask for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let mut words: Vec<OsString> = words.into_iter().collect();
+        if words.get(1).is_some_and(|word| word == "help") {
+            words.remove(1);
+            words.push("--help".into());
+        }
+        let read = with_values(Cli::command()).try_get_matches_from(&words);
+        let read = read.and_then(|matches| Cli::from_arg_matches(&matches));
+        match read {
+            // Without `[=<BOOL>]` behind every switch a page is easier to read.
+            Err(e) if e.kind() == ErrorKind::DisplayHelp => Err(Cli::command()
+                .try_get_matches_from(&words)
+                .err()
+                .filter(|plain| plain.kind() == e.kind())
+                .unwrap_or(e)),
+            read => read,
+        }
+    }
+}
+
+/// Lets every switch have a value, as pflag does.
+fn with_values(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        if !matches!(arg.get_action(), ArgAction::SetTrue) {
+            return arg;
+        }
+        let arg = arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).value_name("BOOL");
+        arg.default_value("false").default_missing_value("true").value_parser(switch)
+    });
+    command.mut_subcommands(with_values)
+}
+
+/// The value of a switch. Source: Go's `strconv.ParseBool`, which pflag reads it with.
+fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,9 +121,9 @@ pub enum Verb {
     #[command(after_help = help::EVENTS)]
     Events(EventsArgs),
     /// Start no new pods on this node, but those of DaemonSets
-    Cordon(NodeName),
+    Cordon(CordonArgs),
     /// Start pods again after cordon or drain
-    Uncordon(NodeName),
+    Uncordon(CordonArgs),
     /// End every pod and start none until uncordon
     #[command(after_help = help::DRAIN)]
     Drain(DrainArgs),
@@ -182,6 +231,25 @@ pub struct Files {
     pub recursive: bool,
 }
 
+/// Files in place of names, for verbs that take both.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FromFiles {
+    /// What these files or directories name, - for standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "what")]
+    pub filename: Vec<String>,
+    /// Go into the directories below, too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+/// `--dry-run`, for every verb that has it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Dry {
+    /// Change nothing: check here (client) or in the node (server)
+    #[arg(id = "dry_run", long = "dry-run", value_enum, default_value_t, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    pub run: DryRun,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum DryRun {
     #[default]
@@ -190,4 +258,23 @@ pub enum DryRun {
     Client,
     /// Let the node check everything and keep nothing.
     Server,
+}
+
+impl DryRun {
+    /// What kubectl puts behind what it says was done.
+    pub fn told(self) -> &'static str {
+        match self {
+            DryRun::None => "",
+            DryRun::Client => " (dry run)",
+            DryRun::Server => " (server dry run)",
+        }
+    }
+
+    /// The parameter of a request that keeps nothing.
+    pub fn query(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            DryRun::Server => &[("dryRun", "All")],
+            DryRun::None | DryRun::Client => &[],
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::page::Page;
 use crate::cli::json::{bool_at, entries_at, int_at, list_at, plain, text_at};
 use crate::cli::jsonpath::Template;
 use crate::model::Quantity;
+use crate::model::sorted;
 
 /// The level of a container's fields, also in a template.
 const LEVEL: usize = 2;
@@ -200,10 +201,13 @@ fn value_from(source: &Value, container: &Value, pod: Option<&Value>) -> String 
     format!("<set to the key '{key}' of config map '{name}'>\tOptional: {}", optional(reference))
 }
 
-/// `limits.cpu` of a container in whole divisors, rounded up; nothing where it has none.
+/// `limits.cpu` of a container in whole divisors, rounded up. Where it has no limit, the node's is what it gets.
 fn amount(container: &Value, resource: &str, divisor: &Value) -> String {
     let found = container.pointer(&format!("/resources/{}", resource.replace('.', "/")));
-    let Some(amount) = found.and_then(|amount| Quantity::parse(&plain(amount)).ok()) else { return String::new() };
+    let Some(amount) = found.and_then(|amount| Quantity::parse(&plain(amount)).ok()) else {
+        let of_node = ["limits.cpu", "limits.memory"].contains(&resource);
+        return if of_node { "node allocatable" } else { "0" }.to_string();
+    };
     let divisor = Quantity::parse(&plain(divisor)).ok().map(|d| d.milli()).filter(|d| *d > 0).unwrap_or(1000);
     let whole = amount.milli() / divisor + i64::from(amount.milli() % divisor != 0);
     whole.to_string()
@@ -215,12 +219,31 @@ fn mounts(page: &mut Page, mounts: &[Value]) {
     }
     page.line(LEVEL, "Mounts:");
     let mut mounts: Vec<&Value> = mounts.iter().collect();
-    mounts.sort_by_key(|mount| text_at(mount, "/mountPath"));
+    sorted::by_key(&mut mounts, |mount| text_at(mount, "/mountPath"));
     for mount in mounts {
         let access = if bool_at(mount, "/readOnly").unwrap_or(false) { "ro" } else { "rw" };
         let part = Some(text_at(mount, "/subPath")).filter(|part| !part.is_empty());
         let part = part.map_or(String::new(), |part| format!(",path={part:?}"));
         let (path, name) = (text_at(mount, "/mountPath"), text_at(mount, "/name"));
         page.line(LEVEL + 1, &format!("{path} from {name} ({access}{part})"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_container_without_a_limit_may_have_what_the_node_has() {
+        let container = json!({"resources": {"limits": {"cpu": "1500m"}, "requests": {"memory": "2Ki"}}});
+        let check = |resource: &str, divisor: Value, expected: &str| {
+            assert_eq!(amount(&container, resource, &divisor), expected, "{resource}");
+        };
+        check("limits.cpu", Value::Null, "2");
+        check("limits.memory", Value::Null, "node allocatable");
+        check("requests.memory", json!("1Ki"), "2");
+        check("requests.cpu", Value::Null, "0");
     }
 }

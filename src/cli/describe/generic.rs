@@ -87,7 +87,7 @@ fn words(key: &str) -> String {
     let mut out = String::new();
     for (i, c) in key.chars().enumerate() {
         if i == 0 {
-            out.extend(c.to_uppercase());
+            out.push(c.to_ascii_uppercase());
         } else {
             if c.is_uppercase() {
                 out.push(' ');

@@ -38,6 +38,7 @@ pub fn describe(page: &mut Page, node: &Value, pods: &[Value], figures: &Figures
         entries_at(node, pointer).iter().for_each(|(name, amount)| page.field(1, name, plain(amount)));
     }
     system(page, node);
+    unheard(page, figures);
     flash(page, figures);
     let pods: Vec<&Value> =
         pods.iter().filter(|p| !matches!(text_at(p, "/status/phase"), "Succeeded" | "Failed")).collect();
@@ -79,6 +80,17 @@ fn system(page: &mut Page, node: &Value) {
         ("Kubelet Version", "kubeletVersion"),
     ] {
         page.field(1, label, text_at(node, &format!("/status/nodeInfo/{field}")));
+    }
+}
+
+/// Over MQTT 3.1.1 a message that is too large ends each session.
+fn unheard(page: &mut Page, figures: &Figures) {
+    if figures.get("pinnace_link_scopes_unheard").is_some_and(|scopes| *scopes > 0) {
+        page.field(
+            0,
+            "Not heard",
+            "a message of the fleet is too large to be read and hides others: the node's log says where",
+        );
     }
 }
 

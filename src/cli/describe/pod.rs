@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::model::sorted;
+
 use super::page::Page;
 use super::{container, volume};
 use crate::cli::duration;
@@ -76,7 +78,7 @@ fn conditions(page: &mut Page, pod: &Value) {
 
 fn tolerations(page: &mut Page, level: usize, tolerations: &[Value]) {
     let mut tolerations: Vec<&Value> = tolerations.iter().collect();
-    tolerations.sort_by_key(|t| text_at(t, "/key"));
+    sorted::by_key(&mut tolerations, |t| text_at(t, "/key"));
     let lines: Vec<String> = tolerations.into_iter().map(toleration).collect();
     page.lines(level, "Tolerations", &lines);
 }

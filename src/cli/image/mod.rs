@@ -6,7 +6,7 @@ mod show;
 use serde_json::{Value, json};
 
 use crate::model::Kind;
-use crate::model::image::{normal_reference, object_name};
+use crate::model::image::{Reference, normal_reference, object_name};
 
 use super::args::ImageAdd;
 use super::fail::Fail;
@@ -18,11 +18,10 @@ pub use show::{inspect, list, prune, remove};
 
 /// Adds an image, or changes the one of that name.
 pub async fn add(args: &ImageAdd, s: &mut Session) -> Result<(), Fail> {
+    // A name that no pod may give (`InvalidImageName`) would lie there unused.
+    Reference::parse(&args.name).map_err(Fail::other)?;
     let reference = normal_reference(&args.name);
     let name = object_name(&args.name);
-    if name.is_empty() {
-        return Err(Fail::other(format!("{:?} is no name of an image", args.name)));
-    }
     let path = target::object(Kind::Image, "", &name);
     let image = json!({
         "apiVersion": "pinnace.dev/v1", "kind": "Image", "metadata": {"name": name}, "spec": spec(args, &reference)?,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::model::Kind;
 use crate::model::image::{normal_reference, short_id, size_text};
+use crate::model::sorted;
 
 use super::super::args::{ImageName, ImageRm};
 use super::super::fail::Fail;
@@ -115,5 +116,5 @@ pub async fn prune(s: &mut Session) -> Result<(), Fail> {
 fn taken(images: &[Value]) -> u64 {
     let layers = images.iter().flat_map(|image| list_at(image, "/status/layers"));
     let sizes = layers.filter_map(|l| Some((l.get("diffID")?.as_str()?, l.get("sizeBytes")?.as_u64()?)));
-    sizes.collect::<std::collections::BTreeMap<&str, u64>>().values().sum()
+    sorted::map(sizes).values().sum()
 }

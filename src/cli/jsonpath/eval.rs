@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::model::sorted;
+
 use super::{Node, Op, Slice, Step};
 
 /// The most values that one expression may find: `..` on `..` multiplies.
@@ -108,7 +110,7 @@ fn children(value: &Value) -> Vec<Value> {
         Value::Array(items) => items.clone(),
         Value::Object(map) => {
             let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
+            sorted::by_key(&mut entries, |(key, _)| *key);
             entries.into_iter().map(|(_, v)| v.clone()).collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),

@@ -9,7 +9,7 @@ use crate::core::step;
 use crate::model::node::Facts;
 use crate::model::{
     BootId, Booted, ConfigMap, DaemonSet, DaemonSetStatus, JobStatus, Namespace, Now, Observed, Propagation, Seen,
-    State, Timestamp,
+    State, Timestamp, Write,
 };
 
 fn now() -> Now {
@@ -146,6 +146,33 @@ fn what_a_job_may_not_change_is_refused_by_its_field() {
         (2, scaled.meta().revision),
         "nothing to change, nothing written"
     );
+}
+
+#[test]
+fn a_pod_of_a_template_may_be_labelled() {
+    let s = &mut booted_state();
+    let mut template = template("true");
+    template["spec"]["containers"][0]["resources"] = json!({"limits": {"memory": "1Mi"}});
+    create(s, job("j", json!({"completions": 1, "parallelism": 1, "template": template}))).unwrap();
+    let key = s.all().find(|record| record.kind() == Kind::Pod).map(|record| record.key()).unwrap();
+    let made = s.get(&key).unwrap().as_pod().unwrap().clone();
+    let document = made.spec.document();
+    assert_eq!(document["enableServiceLinks"], true);
+    assert_eq!(document["containers"][0]["resources"]["requests"]["memory"], "1Mi");
+    // As an older version kept it, and as the API has it, which fills the defaults in.
+    let mut bare = document.clone();
+    bare.as_object_mut().unwrap().remove("enableServiceLinks");
+    bare["containers"][0]["resources"].as_object_mut().unwrap().remove("requests");
+    let mut old = Pod { spec: Spec::new(bare).unwrap(), ..made.clone() };
+    old.meta.revision = s.revision + 1;
+    s.apply(&[Write::Put(std::sync::Arc::new(old.into()))]);
+    let mut labelled = made.clone();
+    labelled.meta.labels.insert("foo".into(), "bar".into());
+    let next = replace(s, labelled.clone()).unwrap();
+    assert_eq!((next.meta().labels["foo"].as_str(), next.meta().generation), ("bar", made.meta.generation));
+    let mut other = document.clone();
+    other["enableServiceLinks"] = false.into();
+    refused_field(replace(s, Pod { spec: Spec::new(other).unwrap(), ..labelled }), "spec");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! upon: one Job for one time, for ever.
 
 use crate::model::cronjob::{ActiveJob, ConcurrencyPolicy, Held};
-use crate::model::{CronJob, EventType, Job, JobStatus, Key, Kind, Labels, Meta, ObjectRef, Owner, Spec, Timestamp};
+use crate::model::{
+    CronJob, EventType, Job, JobStatus, Key, Kind, Labels, Meta, ObjectRef, Owner, Spec, Timestamp, sorted,
+};
 
 use super::{Due, SOURCE, delete_job, minutes, warning};
 use crate::core::draft::Draft;
@@ -88,7 +90,7 @@ fn labels(own: &Labels, spec: &serde_json::Value) -> Labels {
         return own.clone();
     }
     let pods = spec.pointer("/template/metadata/labels").and_then(|labels| labels.as_object());
-    pods.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string()))).collect()
+    sorted::map(pods.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_string()))))
 }
 
 fn objects(draft: &Draft) -> usize {

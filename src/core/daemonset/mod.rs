@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::model::daemonset::Replacing;
 use crate::model::node::TaintEffect;
 use crate::model::pod::{Phase, Toleration, TolerationOperator};
-use crate::model::{DaemonSet, DaemonSetStatus, EventType, Kind, Node, Owner, Pod};
+use crate::model::{DaemonSet, DaemonSetStatus, EventType, Kind, Node, Owner, Pod, sorted};
 
 use super::draft::Draft;
 use super::{delete, fit, template};
@@ -105,7 +105,7 @@ impl View<'_> {
 fn sync_set(draft: &mut Draft, set: &DaemonSet, place: Place) {
     let records = draft.owned(&set.meta.uid, Kind::Pod);
     let mut pods: Vec<&Pod> = records.iter().filter_map(|record| record.as_pod()).collect();
-    pods.sort_by(|a, b| (a.meta.created, &a.meta.name).cmp(&(b.meta.created, &b.meta.name)));
+    sorted::by(&mut pods, |a, b| (a.meta.created, &a.meta.name).cmp(&(b.meta.created, &b.meta.name)));
     let revision = revision::current(draft, set);
     let view = View { set, place, revision, pods };
     let mut status = set.status.clone();

@@ -1,12 +1,11 @@
 //! The distinct templates that a DaemonSet has had, as ControllerRevisions: what `rollout history` and `undo` read.
 //! Source: `pkg/controller/daemon/update.go`, `constructHistory`, `cleanupHistory`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::model::{DaemonSet, Key, Kind, Meta, Owner, Revision, id};
+use crate::model::{DaemonSet, Key, Kind, Meta, Owner, Revision, id, sorted};
 
 use super::super::draft::Draft;
 use super::{HASH_LABEL, View};
@@ -90,7 +89,7 @@ fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(key, _)| *key);
+            sorted::by_key(&mut fields, |(key, _)| *key);
             text.push('{');
             for (key, value) in fields {
                 let _ = write!(text, "{}:", Value::from(key.as_str()));
@@ -126,8 +125,8 @@ pub fn drop_old(draft: &mut Draft, view: &View) {
     if surplus == 0 {
         return;
     }
-    old.sort_by_key(|revision| revision.number);
-    let live: BTreeSet<&String> = view.pods.iter().filter_map(|pod| pod.meta.labels.get(HASH_LABEL)).collect();
+    sorted::by_key(&mut old, |revision| revision.number);
+    let live = sorted::set(view.pods.iter().filter_map(|pod| pod.meta.labels.get(HASH_LABEL)));
     let unused = old.into_iter().filter(|r| r.meta.labels.get(HASH_LABEL).is_none_or(|hash| !live.contains(hash)));
     for revision in unused.take(surplus) {
         draft.delete(&Key::new(Kind::ControllerRevision, &revision.meta.namespace, &revision.meta.name));

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::model::pod::{Excuse, Phase};
-use crate::model::{EventType, Job, Kind, Labels, Now, Owner, Pod};
+use crate::model::{EventType, Job, Kind, Labels, Now, Owner, Pod, sorted};
 
 use super::super::draft::Draft;
 use super::super::{delete, template};
@@ -20,7 +20,7 @@ pub fn manage(draft: &mut Draft, job: &Job, pods: &[&Pod], tally: &Tally) {
     let wanted = wanted(job, tally);
     if active > wanted {
         let mut victims = tally.active.clone();
-        victims.sort_by_cached_key(|pod| rank(pod, draft.now()));
+        sorted::by_key(&mut victims, |pod| rank(pod, draft.now()));
         victims.truncate(active - wanted);
         return delete(draft, job, &victims, Some(Excuse::Surplus));
     }

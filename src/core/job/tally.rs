@@ -3,7 +3,7 @@
 
 use crate::model::job::RECENT_FAILURES_MAX;
 use crate::model::pod::Phase;
-use crate::model::{AtRest, Deleting, Job, Moment, Now, Pod};
+use crate::model::{AtRest, Deleting, Job, Moment, Now, Pod, sorted};
 
 use super::super::draft::{Draft, owning_job};
 use super::count;
@@ -144,6 +144,6 @@ pub fn fold(draft: &mut Draft, pod: &Pod) {
 }
 
 fn keep_latest(moments: &mut Vec<Moment>, now: &Now) {
-    moments.sort_by_key(|moment| std::cmp::Reverse(now.order(moment)));
+    sorted::by_key(moments, |moment| std::cmp::Reverse(now.order(moment)));
     moments.truncate(RECENT_FAILURES_MAX);
 }

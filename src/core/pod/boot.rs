@@ -8,7 +8,7 @@ use crate::model::node::Halt;
 use crate::model::pod::{RestartPolicy, boot_of};
 use crate::model::{
     AttemptId, Booted, ContainerState, ContainerStatus, Effect, EventType, Exit, Found, FoundState, Kind, Moment, Now,
-    Pod, Uid,
+    Pod, Uid, sorted,
 };
 
 use super::launch::launch;
@@ -19,8 +19,8 @@ use super::{exit, phase, restart, save, say_of_pod, stop, volumes};
 pub fn booted(draft: &mut Draft, booted: &Booted) {
     stop::set_halt(draft, Halt::No);
     let records = draft.list(Kind::Pod);
-    let pods: BTreeMap<&Uid, &Pod> = records.iter().filter_map(|r| r.as_pod()).map(|p| (&p.meta.uid, p)).collect();
-    let mut found: BTreeMap<&Uid, Vec<&Found>> = booted.pods_on_disk.iter().map(|uid| (uid, Vec::new())).collect();
+    let pods = sorted::map(records.iter().filter_map(|r| r.as_pod()).map(|p| (&p.meta.uid, p)));
+    let mut found: BTreeMap<&Uid, Vec<&Found>> = sorted::map(booted.pods_on_disk.iter().map(|uid| (uid, Vec::new())));
     for one in &booted.found {
         found.entry(&one.attempt.pod).or_default().push(one);
     }

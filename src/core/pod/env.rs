@@ -209,8 +209,11 @@ pub fn secret<'d>(draft: &'d Draft, namespace: &str, name: &str) -> Option<&'d S
 }
 
 fn decode_all(secret: &Secret, namespace: &str, name: &str) -> Result<Labels, Refusal> {
-    let entries = secret.spec.data.iter();
-    entries.map(|(key, text)| Ok((key.clone(), decode(text, key, namespace, name)?))).collect()
+    let mut decoded = Labels::new();
+    for (key, text) in &secret.spec.data {
+        decoded.insert(key.clone(), decode(text, key, namespace, name)?);
+    }
+    Ok(decoded)
 }
 
 fn decode(text: &str, key: &str, namespace: &str, name: &str) -> Result<String, Refusal> {

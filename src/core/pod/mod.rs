@@ -25,7 +25,9 @@ use crate::core::draft::Draft;
 use crate::core::job;
 use crate::model::node::Halt;
 use crate::model::pod::{Backoff, Excuse};
-use crate::model::{AttemptId, ContainerStatus, Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef, Pod};
+use crate::model::{
+    AttemptId, ContainerStatus, Effect, Ended, EventType, Key, Kind, Moment, Node, ObjectRef, Pod, sorted,
+};
 
 pub use boot::booted;
 pub use exit::{exited, started};
@@ -41,7 +43,7 @@ pub fn sync(draft: &mut Draft) {
     let mut pods: Vec<&Pod> = records.iter().filter_map(|r| r.as_pod()).collect();
     let mut room = Room::taken_by(pods.iter().copied());
     // Whoever came first is taken up first.
-    pods.sort_by_key(|pod| pod.meta.created);
+    sorted::by_key(&mut pods, |pod| pod.meta.created);
     for pod in pods {
         if pod.meta.deleting.is_some() {
             end(draft, pod);

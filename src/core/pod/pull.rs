@@ -7,7 +7,7 @@ use base64::Engine;
 
 use crate::core::draft::Draft;
 use crate::core::image;
-use crate::model::image::{Origin, Pull, PullFailure, PullFailureKind, Pulled, normal_reference};
+use crate::model::image::{Origin, Pull, PullFailure, PullFailureKind, Pulled, Reference, normal_reference};
 use crate::model::pod::{Backoff, PullPolicy};
 use crate::model::{Container, ContainerState, ContainerStatus, Effect, EventType, Image, Kind, Pod, Secret};
 
@@ -21,6 +21,7 @@ const HOST: &str = "host";
 /// boots where nobody answers must run.
 const PATIENCE: Duration = Duration::from_secs(5);
 const REASONS: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
+const INVALID_NAME: &str = "InvalidImageName";
 /// The key of a Secret that holds a registry's credentials, and of its older form.
 const CREDENTIALS: [&str; 2] = [".dockerconfigjson", ".dockercfg"];
 
@@ -62,6 +63,10 @@ fn fetch(draft: &mut Draft, pod: &mut Pod, container: &Container, stored: Option
         && now.since(&pull.updated) < delay(pull)
     {
         draft.wake_in(delay(pull) - now.since(&pull.updated));
+        return false;
+    }
+    if let Err(why) = Reference::parse(&container.image) {
+        failed(draft, pod, container, &why, INVALID_NAME);
         return false;
     }
     if !draft.settings().images_pull {
@@ -174,7 +179,7 @@ fn leaves_the_stored(kind: PullFailureKind) -> bool {
 
 fn reason(failure: &PullFailure) -> &'static str {
     match failure.kind {
-        PullFailureKind::InvalidName => "InvalidImageName",
+        PullFailureKind::InvalidName => INVALID_NAME,
         PullFailureKind::Unreachable | PullFailureKind::Refused | PullFailureKind::NoRoom => REASONS[0],
     }
 }

@@ -10,7 +10,7 @@ use crate::core::draft::Draft;
 use crate::model::attempt::{Mount, MountSource, VolumeContent, VolumeFile, VolumeOrder};
 use crate::model::pod::ProjectedFiles;
 use crate::model::volume::{DataSource, DownwardFile, FileSource, Medium, MountPropagation, Volume, VolumeMount};
-use crate::model::{Container, Effect, EventType, Key, Kind, Labels, Pod, Uid, id};
+use crate::model::{Container, Effect, EventType, Key, Kind, Labels, Pod, Uid, id, sorted};
 
 use super::env::{self, Vars};
 use super::expand::expand;
@@ -34,7 +34,7 @@ pub fn of_container(
     container: &Container,
     vars: &Vars,
 ) -> Result<(Vec<VolumeOrder>, Vec<Mount>), Refusal> {
-    let own: BTreeSet<&str> = container.volume_mounts.iter().map(|mount| mount.name.as_str()).collect();
+    let own = sorted::set(container.volume_mounts.iter().map(|mount| mount.name.as_str()));
     let mut orders = Vec::new();
     for volume in mounted(pod).filter(|volume| volume.host_path.is_none()) {
         let order = order(draft, pod, volume).map_err(|why| Refusal::Volume { name: volume.name.clone(), why })?;
@@ -53,7 +53,7 @@ pub fn of_container(
 /// The volumes that some container of the pod mounts; the others are never made.
 fn mounted(pod: &Pod) -> impl Iterator<Item = &Volume> {
     let containers = pod.spec.init_containers.iter().chain(&pod.spec.containers);
-    let names: BTreeSet<&str> = containers.flat_map(|c| &c.volume_mounts).map(|mount| mount.name.as_str()).collect();
+    let names = sorted::set(containers.flat_map(|c| &c.volume_mounts).map(|mount| mount.name.as_str()));
     pod.spec.volumes.iter().filter(move |volume| names.contains(volume.name.as_str()))
 }
 
@@ -164,7 +164,7 @@ impl Lookup {
         let map = env::config_map(draft, &pod.meta.namespace, &data.name);
         let found = map.map(|map| {
             let texts = map.spec.data.iter().map(|(key, text)| (key.clone(), BASE64.encode(text)));
-            texts.chain(map.spec.binary_data.clone()).collect()
+            sorted::map(texts.chain(map.spec.binary_data.clone()))
         });
         Lookup { what: "configmap", key_of: "config", found }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::core::admit;
 use crate::core::draft::Draft;
 use crate::model::seen::Content;
-use crate::model::{Cause, Failure, Key, Kind, Reason, Record, SetKey};
+use crate::model::{Cause, Failure, Key, Kind, Reason, Record, SetKey, sorted};
 
 /// A template that may not change is replaced by deleting the Job and making it anew, where the manifest says so.
 pub const REPLACE: &str = "pinnace.dev/replace";
@@ -15,8 +15,8 @@ pub const REPLACE: &str = "pinnace.dev/replace";
 /// a field that may not change.
 pub fn check(draft: &Draft, set: &SetKey, content: &Content) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
-    let namespaces: BTreeSet<&str> =
-        content.records.iter().filter(|r| r.kind() == Kind::Namespace).map(|r| r.meta().name.as_str()).collect();
+    let namespaces = content.records.iter().filter(|r| r.kind() == Kind::Namespace);
+    let namespaces = sorted::set(namespaces.map(|r| r.meta().name.as_str()));
     for record in &content.records {
         let key = record.key();
         is_allowed(set, &key)?;

@@ -1,12 +1,12 @@
 //! What all sets together come to: for each object the set that has the right of way, everything else shadowed, and what
 //! no set wants any more pruned. Run when a set or an object's owner changed, not at each step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::core::draft::Draft;
 use crate::core::{admit, delete};
 use crate::model::set::{Member, MemberState};
-use crate::model::{Key, Kind, Propagation, Record, Scope, Set, SetKey};
+use crate::model::{Key, Kind, Propagation, Record, Scope, Set, SetKey, sorted};
 
 use super::accept::may_be_remade;
 
@@ -26,8 +26,7 @@ pub fn realise(draft: &mut Draft) {
             claims.entry(wanted.key()).or_default().push(Claim { set: set.key.clone(), wanted: wanted.clone() });
         }
     }
-    let mut members: BTreeMap<SetKey, BTreeMap<Key, Member>> =
-        sets.iter().map(|set| (set.key.clone(), set.objects.clone())).collect();
+    let mut members = sorted::map(sets.iter().map(|set| (set.key.clone(), set.objects.clone())));
     prune(draft, &claims, &mut members);
     for (key, claims) in &claims {
         settle(draft, key, claims, &mut members);
@@ -42,7 +41,7 @@ pub fn realise(draft: &mut Draft) {
 fn prune(draft: &mut Draft, claims: &BTreeMap<Key, Vec<Claim>>, members: &mut BTreeMap<SetKey, BTreeMap<Key, Member>>) {
     for (set, objects) in members {
         let wants = |key: &Key| claims.get(key).is_some_and(|claims| claims.iter().any(|claim| claim.set == *set));
-        let unwanted: BTreeSet<Key> = objects.keys().filter(|key| !wants(key)).cloned().collect();
+        let unwanted: Vec<Key> = objects.keys().filter(|key| !wants(key)).cloned().collect();
         for key in unwanted {
             objects.remove(&key);
             let is_ours = draft.get(&key).is_some_and(|object| object.meta().set.as_ref() == Some(set));

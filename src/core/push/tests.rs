@@ -1,5 +1,6 @@
 //! Sets against a state in memory: what is in force, who has the right of way, what is answered.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
@@ -293,7 +294,7 @@ fn the_answer_waits_in_the_outbox_until_the_broker_has_it() {
     w.see(Seen::Link(LinkSeen::Connected));
     assert!(w.ack().is_some(), "told again on a new session");
     w.push(&all("x"), "2", None, vec![map("a", "2")]);
-    let key = Key::new(Kind::Ack, "", "all:x");
+    let key = w.state.of_kind(Kind::Ack).next().unwrap().key();
     w.see(Seen::Link(LinkSeen::Delivered { key: key.clone(), revision: first }));
     assert!(w.state.get(&key).is_some(), "the delivery of the older answer does not remove the newer one");
     let second = w.state.get(&key).unwrap().meta().revision;
@@ -324,4 +325,52 @@ fn prune_false_keeps_what_is_not_listed() {
     let header = Some(Header { prune: Some(false), ..rev(2).unwrap() });
     w.push(&all("x"), "2", header, vec![map("b", "1")]);
     assert!(w.value("a").is_some() && w.value("b").is_some());
+}
+
+/// Whoever waits for a word gets it, whatever else is taken in the same turn.
+#[test]
+fn each_message_with_a_word_of_its_own_has_its_own_answer() {
+    let mut w = World::new();
+    let (set, id) = (all("x"), PushId(1));
+    let push = |rev: u64, word: Option<String>| {
+        let header = Some(Header { v: 1, rev: Some(rev), ack: word, ..Header::default() });
+        let content = Ok(Content { records: vec![map("a", &rev.to_string())], warnings: vec![] });
+        Seen::Pushed(Box::new(Push { id, set: set.clone(), sha: format!("sha-{rev}"), empty: false, header, content }))
+    };
+    let burst = |w: &World, pushes: &[(u64, Option<String>)]| {
+        let seen = pushes.iter().map(|(rev, word)| push(*rev, word.clone())).collect();
+        step(&w.state, &Observed { seen }, &w.now)
+    };
+    // As the link's outbox has it: of each row the latest.
+    let answers = |effects: &[Effect]| -> BTreeMap<Key, String> {
+        let told = effects.iter().filter_map(|effect| match effect {
+            Effect::Publish(Publication::Ack { key, body, .. }) => Some((
+                key.clone(),
+                format!("{} {}", body["id"].as_str().unwrap_or("-"), body["result"].as_str().unwrap()),
+            )),
+            _ => None,
+        });
+        told.collect()
+    };
+    let sorted = |found: BTreeMap<Key, String>| {
+        let mut found: Vec<String> = found.into_values().collect();
+        found.sort();
+        found
+    };
+    let word = |n: u64| Some(format!("ci-{n}"));
+    let plan = burst(&w, &[(1, word(1)), (2, word(2)), (5, word(5)), (4, word(4)), (5, word(5))]);
+    w.state.apply(&plan.writes);
+    let expected = ["ci-1 Committed", "ci-2 Committed", "ci-4 Stale", "ci-5 Committed", "ci-5 Unchanged"];
+    assert_eq!(sorted(answers(&plan.effects)), expected);
+    assert_eq!(w.state.of_kind(Kind::Ack).count(), 3, "what was committed waits on the disk");
+    let plan = burst(&w, &[(6, None), (3, None)]);
+    assert_eq!(sorted(answers(&plan.effects)), ["- Committed", "- Stale"], "one does not hide the other");
+
+    let many: Vec<(u64, Option<String>)> = (10..20 + ACKS_MAX as u64).map(|n| (n, word(n))).collect();
+    for chunk in many.chunks(50) {
+        let plan = burst(&w, chunk);
+        w.state.apply(&plan.writes);
+    }
+    let waiting = w.state.of_kind(Kind::Ack).count();
+    assert!((ACKS_MAX..=ACKS_MAX + 1).contains(&waiting), "{waiting} wait");
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
+use crate::model::sorted;
+
 use super::super::tree::OPAQUE;
 use super::super::{ImageError, sys, unpack};
 
@@ -47,7 +49,7 @@ impl Work<'_> {
         let mut children = fs::read_dir(&path)?
             .map(|entry| entry.map(|entry| entry.file_name().into_vec()))
             .collect::<io::Result<Vec<Vec<u8>>>>()?;
-        children.sort();
+        sorted::by(&mut children, Ord::cmp);
         for child in children {
             self.child(name, &child)?;
         }

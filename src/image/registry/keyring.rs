@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::{Map, Value};
 
+use crate::model::sorted;
+
 use super::hosts;
 
 /// More entries in one file are not read.
@@ -69,7 +71,7 @@ impl Keyring {
         };
         let mut found: Vec<_> =
             logins.iter().take(LOGINS_MAX).filter_map(|(key, entry)| Some((Key::read(key), login(entry)?))).collect();
-        found.sort_by(|(a, _), (b, _)| (&b.host, &b.path).cmp(&(&a.host, &a.path)));
+        sorted::by(&mut found, |(a, _), (b, _)| (&b.host, &b.path).cmp(&(&a.host, &a.path)));
         self.entries.extend(found);
         Ok(())
     }

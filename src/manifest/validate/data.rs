@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::model::image::Reference;
 use crate::model::{Cause, image};
 
 use super::{At, affinity, names};
@@ -50,13 +51,11 @@ pub(super) fn node(wrong: &mut Vec<Cause>, spec: &At<'_>) {
 
 pub(super) fn image(wrong: &mut Vec<Cause>, meta: &At<'_>, spec: &At<'_>) {
     let (reference, directory) = (spec.get("reference"), spec.get("directory"));
-    match reference.filled() {
+    match reference.filled().map(|text| (text, Reference::parse(text))) {
         None => wrong.push(reference.required("the name that manifests use")),
-        Some("host") => wrong.push(reference.invalid("\"host\" means the host's own file system")),
-        Some(text) if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
-            wrong.push(reference.invalid("must not contain whitespace"));
-        }
-        Some(text) => {
+        Some(("host", _)) => wrong.push(reference.invalid("\"host\" means the host's own file system")),
+        Some((_, Err(why))) => wrong.push(reference.invalid(&why)),
+        Some((text, Ok(_))) => {
             let (name, wanted) = (meta.get("name"), image::object_name(text));
             if name.filled().is_some_and(|name| name != wanted) {
                 wrong.push(name.invalid(&format!("must be {wanted:?}, which is made from spec.reference, or absent")));

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{Cause, Kind, Labels, Selector};
+use crate::model::{Cause, Kind, Selector, sorted};
 
 use super::{At, names};
 
@@ -116,7 +116,7 @@ fn requirements(wrong: &mut Vec<Cause>, selector: &At<'_>) {
 fn selects(wrong: &mut Vec<Cause>, selector: &At<'_>, labels: &At<'_>) {
     let Some(selector) = Selector::deserialize(selector.value).ok().filter(|s| !s.is_empty()) else { return };
     let found = labels.entries().filter_map(|(key, value)| Some((key.to_string(), value.text()?.to_string())));
-    if !selector.matches(&found.collect::<Labels>()) {
+    if !selector.matches(&sorted::map(found)) {
         let empty = Value::Object(serde_json::Map::new());
         let shown = if labels.is_absent() { &empty } else { labels.value };
         wrong.push(labels.invalid_as(shown, "`selector` does not match template `labels`"));

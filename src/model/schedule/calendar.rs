@@ -14,7 +14,7 @@ use super::grammar::{Fields, Set};
 const YEARS_SEARCHED: i32 = 5;
 
 /// Seconds since 1970 of the dates that the `cron` crate knows: the years 1970 to 2100.
-const KNOWN_S: Range<i64> = 0..4_133_980_800;
+pub(super) const KNOWN_S: Range<i64> = 0..4_133_980_800;
 
 /// The dates of one cron line, in no zone yet: those of any of the parts. No part: never.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,8 @@ mod duration;
 mod grammar;
 mod zone;
 
+use std::ops::Range;
+
 use jiff::tz::TimeZone;
 
 use super::Timestamp;
@@ -29,6 +31,10 @@ enum Rule {
 }
 
 impl Schedule {
+    /// The times that are searched: the years 1970 to 2100.
+    pub const KNOWN: Range<Timestamp> =
+        Timestamp::from_secs(calendar::KNOWN_S.start)..Timestamp::from_secs(calendar::KNOWN_S.end);
+
     /// Reads `spec.schedule` and `spec.timeZone`; no zone is UTC. A schedule that can never fire (30 February) is valid,
     /// as it is in Kubernetes.
     ///

@@ -45,8 +45,8 @@ def _():
     settings("{}\n")
     loop = disks.make()
     install()
-    apply(daemonset("steady", "exec sleep 100000"), *[counted(f"work-{what}") for what in ("full", "readonly", "failing")])
-    for owner in ("steady", "work-full", "work-readonly", "work-failing"):
+    apply(daemonset("steady", "exec sleep 100000"), *[counted(f"work-{what}") for what in ("full", "readonly", "unread", "failing")])
+    for owner in ("steady", "work-full", "work-readonly", "work-unread", "work-failing"):
         running_pod_of(owner)
 
 
@@ -96,6 +96,26 @@ def read_only():
 comes_through("a disk that is read-only", "work-readonly", read_only, lambda: must(f"mount -o remount,rw {disks.DATA}"))
 
 
+def waits():
+    said = wait("the API says why", lambda: (t := sh([PINNACE, "get", "pods"], timeout=20)) and "waits for its disk" in t and t)
+    print("#", said.strip())
+
+
+def unread():
+    # The file may be whole: the good copy must not take its place.
+    disks.bad_sectors(disks.DATA / "pinnace.redb", loop)
+    must("systemctl kill -s KILL pinnace")
+    waits()
+
+
+def read_again():
+    same("files that were moved aside", [f.name for f in disks.DATA.iterdir() if "damaged" in f.name], [])
+    disks.whole(loop)
+
+
+comes_through("a database whose sectors cannot be read", "work-unread", unread, read_again)
+
+
 def group_of_steady(steady):
     """The node may not answer: the group of a process that is known."""
     return CGROUPS / read(f"/proc/{steady[0]}/cgroup").split("::/")[1]
@@ -115,7 +135,6 @@ def _():
     print("# " + "\n# ".join(sorted({line[:200] for line in log.splitlines()})[:8]))
     assert "error" in log.lower(), "the journal says why"
     # The kernel keeps that file system read-only from its first write error on.
-    said = wait("the API says why", lambda: (t := sh([PINNACE, "get", "pods"], timeout=20)) and "waits for its disk" in t and t)
-    print("#", said.strip())
+    waits()
     same("unit", sh("systemctl is-active pinnace").strip(), "active")
     pathlib.Path("/run/machine-steady").write_text("\n".join(map(str, steady)))

@@ -10,7 +10,7 @@ def _():
     disks.attach()
     must("systemctl start pinnace")
     running_pod_of("steady", restarted=1)
-    for name in ("work-full", "work-readonly"):
+    for name in ("work-full", "work-readonly", "work-unread"):
         assert is_complete(name), name
     # Its record could not be written, and the power went: the one case in which work is done again.
     running_pod_of("work-failing")

@@ -76,6 +76,12 @@ fn a_work_queue_is_complete_when_one_succeeded_and_none_is_left() {
     check_ends(json!({"parallelism": 3}), "SSS", "0/3/0 SuccessCriteriaMet Complete");
     check_ends(json!({"parallelism": 2}), "F", "2/0/1");
     check_ends(json!({"parallelism": 2, "backoffLimit": 0}), "SF", "0/1/1 FailureTarget Failed");
+    // Scaled to none after its first success: the other one finishes.
+    let mut world = World::with_job(never(json!({"parallelism": 2})));
+    end_one(&mut world, Phase::Succeeded);
+    world.change_job(never(json!({"parallelism": 0})));
+    world.settle();
+    assert_eq!(world.told(), "1/1/0");
     // Suspended after its first success: nobody is left, so it is complete.
     let mut world = World::with_job(never(json!({"parallelism": 2})));
     end_one(&mut world, Phase::Succeeded);

@@ -55,6 +55,17 @@ fn a_missing_image_is_fetched_once_and_then_run() {
 }
 
 #[test]
+fn no_registry_is_asked_for_a_name_that_no_image_can_have() {
+    let mut w = World::new();
+    w.run(json!({"containers": [{"name": "c", "image": "Bad//x", "imagePullPolicy": "Always"}]}));
+    assert_eq!(w.effects(), [""; 0]);
+    let why = "image name \"Bad//x\": a repository has parts of letters and digits between slashes, joined by one `.`, `_`, `__` or some `-`";
+    assert_eq!((w.shown("c"), w.message("c")), ("waiting InvalidImageName #0".into(), why.to_string()));
+    assert_eq!(w.events().iter().filter(|event| event.starts_with("Pulling")).count(), 0, "{:?}", w.events());
+    w.has_event(&format!("Failed: Failed to pull image \"Bad//x\": {why} x1"));
+}
+
+#[test]
 fn a_fetch_that_fails_is_tried_again_later_and_the_reasons_take_turns() {
     let mut w = World::new();
     w.run(of_image("Always")).effects();

@@ -4,13 +4,10 @@ use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// A daemon that was killed is gone for its owner before the kernel has closed its files.
-const LETS_GO_WITHIN: Duration = Duration::from_secs(2);
-const PACE: Duration = Duration::from_millis(20);
+use crate::update::launch::{LETS_GO_PACE, LETS_GO_WITHIN};
 
 /// Why the run directory is not ours.
 #[derive(Debug)]
@@ -66,7 +63,7 @@ pub async fn patiently<T, E: fmt::Display>(
                 if !std::mem::replace(&mut is_told, true) {
                     tracing::warn!("{why}; waiting up to {LETS_GO_WITHIN:?}, as it may be just letting go");
                 }
-                sleep(PACE).await;
+                sleep(LETS_GO_PACE).await;
             }
             done => return done,
         }

@@ -25,8 +25,9 @@ const VERSION: &str = "PINNACE_STARTED_AS";
 /// A trial that neither confirms itself nor gives up is ended by the kernel this long after its time. The alarm stays
 /// when a program is executed, so it also ends one that does nothing at all.
 const HANG_MARGIN: Duration = Duration::from_secs(60);
-const LETS_GO_WITHIN: Duration = Duration::from_secs(2);
-const PACE: Duration = Duration::from_millis(20);
+/// A daemon that was killed is gone for its owner before the kernel has closed its files; its locks are tried for so long.
+pub const LETS_GO_WITHIN: Duration = Duration::from_secs(2);
+pub const LETS_GO_PACE: Duration = Duration::from_millis(20);
 
 /// The program that runs this node, as it was chosen.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ fn is_in_use(data: &Path) -> bool {
 fn is_let_go(data: &Path) -> bool {
     let until = Instant::now() + LETS_GO_WITHIN;
     while Instant::now() < until {
-        thread::sleep(PACE);
+        thread::sleep(LETS_GO_PACE);
         if !is_in_use(data) {
             return true;
         }

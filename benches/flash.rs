@@ -23,7 +23,7 @@ fn main() {
     let node = Node::start(&[]);
     let mut client = node.client();
     let read =
-        || (node.metric("pinnace_store_bytes_written_total") as f64, node.metric("pinnace_store_commits_total") as f64);
+        || (node.metric("pinnace_store_bytes_written_total") as f64, node.metric("pinnace_commits_total") as f64);
     let ((bytes_before, commits_before), device_before) = (read(), node.metric(DEVICE) as f64);
     client.post(JOBS, &job("flash", &["/bin/true"], pods, 1));
     node.await_complete("flash");

@@ -5,7 +5,6 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use pinnace::cli::args::{Cli, ConfigVerb, DebugVerb, DoctorArgs, InitArgs, NodeArgs, StoreVerb, Verb, Where};
 use pinnace::cli::{NoDump, print};
 use pinnace::config::{Config, ConfigError, DEFAULT_FILE, Flags, keys};
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
     let here = spawner.is_some().then(|| choose_program(&mut spawner)).flatten();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(e) => return usage(&e),
+        Err(e) => return cli::misused(&e, std::env::args_os()),
     };
     match &cli.verb {
         Verb::Node(_) if cli.socket.is_some() => {
@@ -87,15 +86,6 @@ fn dump_file(dir: Option<PathBuf>, no_node: &NoDump) -> ExitCode {
             eprintln!("error: {no_node}, and {why}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// kubectl ends with 1 where clap would end with 2; help and version are no errors.
-fn usage(e: &clap::Error) -> ExitCode {
-    let _ = e.print();
-    match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
     }
 }
 
@@ -253,8 +243,13 @@ fn make_ready(args: &InitArgs) -> ExitCode {
             eprintln!("key       {}{}", made.key.display(), if made.key_was_there { " (was there)" } else { "" });
             eprintln!("request   {}", made.request.display());
             if let Some(certificate) = &made.certificate {
+                // Doctor looks at the default file by itself and at no other.
+                let named = match made.settings.as_path() {
+                    settings if settings == Path::new(DEFAULT_FILE) => String::new(),
+                    settings => format!(" --config {}", settings.display()),
+                };
                 eprintln!(
-                    "next      have the request signed, put the certificate at {}, then: pinnace doctor",
+                    "next      have the request signed, put the certificate at {}, then: pinnace doctor{named}",
                     certificate.display()
                 );
             }

@@ -15,6 +15,7 @@ mod reload;
 mod start;
 mod trace;
 mod update;
+mod waiting;
 mod wear;
 
 use std::cell::RefCell;
@@ -38,6 +39,7 @@ use inbox::{Inbox, Item};
 use metrics::Counters;
 use trace::Trace;
 use update::{Updates, Watch};
+use waiting::{Held, Waiting};
 use wear::Wear;
 
 pub use reload::Reread;
@@ -69,6 +71,7 @@ struct Daemon {
     /// What the core knows of the disk.
     told_shortage: Option<String>,
     told_synchronised: Option<bool>,
+    waiting: Waiting,
     stop: Stop,
     updates: Updates,
     /// This daemon is on trial.
@@ -113,16 +116,20 @@ impl Daemon {
                 items = self.inbox.next(&self.alarm) => items,
                 why = self.runtime.failed() => return Err(why.to_string()),
                 () = update::due(&mut self.watch) => Vec::new(),
+                () = waiting::due(&self.waiting) => Vec::new(),
             };
             rests &= items.iter().all(|item| matches!(item, Item::AliveDue));
             let is_alive_due = items.iter().any(|item| matches!(item, Item::AliveDue));
-            let mut seen: Vec<Seen> = items.into_iter().filter_map(|item| self.open(item)).collect();
+            // Before what came now: it may be newer.
+            let mut seen = self.room_news();
+            seen.extend(items.into_iter().filter_map(|item| self.open(item)));
             seen.extend(self.disk_news());
             seen.extend(self.clock_news());
             self.turn(seen)?;
             if std::mem::take(&mut self.reload_wanted) {
                 self.reload().await?;
             }
+            self.ask_for_missed().await?;
             self.look_at_trial()?;
             self.report();
             // Only a whole turn, with its step and its commit, proves that the loop goes round.
@@ -135,7 +142,7 @@ impl Daemon {
 
     /// Whether the disk has become short of room, or has room again, since the core was told.
     fn disk_news(&mut self) -> Option<Seen> {
-        let pressure = self.store.shortage().map(String::from);
+        let pressure = self.store.shortage().map(String::from).or_else(|| self.waiting.why());
         if pressure == self.told_shortage {
             return None;
         }
@@ -192,19 +199,23 @@ impl Daemon {
 
     fn turn(&mut self, seen: Vec<Seen>) -> Result<(), String> {
         let now = self.now();
-        let fetches = seen.iter().filter(|seen| matches!(seen, Seen::Pulled(_))).count();
-        let told = self.trace.seen(&seen);
-        let plan = step(&self.state.borrow(), &Observed { seen }, &now);
-        if let Some(told) = told {
+        let observed = Observed { seen };
+        let plan = step(&self.state.borrow(), &observed, &now);
+        let Observed { seen } = observed;
+        if let Some(lack) = self.lack_for(&seen, &plan) {
+            return self.turn_apart(seen, lack);
+        }
+        if let Some(told) = self.trace.seen(&seen) {
             self.trace.tell(told, &plan, &now);
         }
         self.counters.stepped(&plan);
         self.commit(&plan).inspect_err(|why| self.refuse_callers(why))?;
-        self.images.recorded(fetches);
+        self.images.recorded(seen.iter().filter(|seen| matches!(seen, Seen::Pulled(_))).count());
         self.alarm.set(plan.wake).map_err(|e| format!("cannot set the timer of the next deadline: {e}"))?;
         for effect in plan.effects {
             self.act(effect);
         }
+        self.let_go_of_older(&seen);
         Ok(())
     }
 
@@ -263,6 +274,7 @@ impl Daemon {
             Effect::Publish(Publication::Ack { key, revision, body }) => self.tell(Up::Ack { key, revision, body }),
             Effect::Pull(pull) => self.images.pull_for_pods(pull),
             Effect::SweepImages(kept) => self.images.sweep(kept),
+            Effect::Hold { push, lack, refused } => self.waiting.hold(Held { push: *push, lack, refused }),
             Effect::AllStopped => self.stop = Stop::Now,
         }
     }
@@ -286,6 +298,10 @@ impl Daemon {
         self.counters.unheard.set(unheard.len() as u64);
         if !unheard.is_empty() {
             objects["unheard"] = unheard.into();
+        }
+        self.counters.waiting.set(self.waiting.len() as u64);
+        if let Some(waiting) = self.waiting.told() {
+            objects["waiting"] = waiting;
         }
         if let Some(flash) = self.wear.told(self.now().uptime) {
             objects["flash"] = flash;

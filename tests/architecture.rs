@@ -82,6 +82,23 @@ fn every_module_imports_only_what_the_table_allows() {
     assert_eq!(seen.len(), table.len(), "a module of the table has no source: {seen:?}");
 }
 
+/// CONTRIBUTING.md and docs/security.md say where it is.
+#[test]
+fn unsafe_code_stays_in_the_runtime_but_for_four_calls() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut outside = BTreeMap::new();
+    for (module, path) in sources() {
+        let source = fs::read_to_string(&path).unwrap();
+        let uses = source.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
+        let uses =
+            uses.filter(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe")).count();
+        if module != "runtime" && uses > 0 {
+            outside.insert(path.strip_prefix(&root).unwrap().display().to_string(), uses);
+        }
+    }
+    assert_eq!(outside, [("clock.rs".to_string(), 1), ("image/sys.rs".to_string(), 3)].into());
+}
+
 #[test]
 fn the_scan_sees_lists_and_paths_and_no_comments() {
     let source = "use crate::{core::step, model};\nlet x = crate::link::start(); // crate::api\n";

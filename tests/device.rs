@@ -13,6 +13,8 @@ mod daemon;
 mod device;
 #[path = "device/ends.rs"]
 mod ends;
+#[path = "device/full.rs"]
+mod full;
 #[path = "device/images.rs"]
 mod images;
 #[path = "device/input.rs"]

@@ -86,6 +86,12 @@ fn delegation() {
     check("delegation", Level::Warn, "the controller is off", |m| {
         m.node["status"]["facts"]["shortcomings"] = serde_json::json!(["the controller is off"]);
     });
+    let mut machine = Machine::sound();
+    machine.node["status"]["facts"]["shortcomings"] = serde_json::json!(["the controller is off"]);
+    let advice = |machine: &Machine| machine.examine().into_iter().find(|c| c.name == "delegation").unwrap().remedy;
+    assert!(!advice(&machine).contains("as root"), "it runs as root: {}", advice(&machine));
+    machine.file("/proc/77/status", "Name:\tpinnace\nUid:\t1000\t1000\t1000\t1000\n");
+    assert!(advice(&machine).contains("as root"), "{}", advice(&machine));
     check("delegation", Level::Warn, "an ordinary user with no group", |m| {
         m.stop();
         m.user = 1000;

@@ -41,6 +41,8 @@ mod peace;
 mod people;
 #[path = "sim/points.rs"]
 mod points;
+#[path = "sim/room.rs"]
+mod room;
 #[path = "sim/script.rs"]
 mod script;
 #[path = "sim/world.rs"]
@@ -56,12 +58,15 @@ use std::sync::Once;
 use bugs::Bug;
 use faults::Fault;
 use points::Point;
+use room::Room;
 use world::World;
 
 /// What every run of the tests covers.
 const SEEDS: Range<u64> = 0..40;
 /// Lives further out that once failed. 2265: a work queue is scaled to none when one of it has succeeded.
 const FOUND: [u64; 1] = [2265];
+/// Lives on a disk that has no room for half of what the fleet asks for.
+const SHORT_SEEDS: Range<u64> = 0..5;
 const POINT_SEEDS: Range<u64> = 1..2;
 const STRIDE: usize = 23;
 const PAIR_STRIDE: usize = 997;
@@ -83,6 +88,20 @@ fn seeds_hold_every_invariant() {
     println!("{} lives, {} crashes in {} turns, faults seen: {:?}", sum.lives, sum.crashes, sum.turns, sum.fired);
     let missing: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| !sum.fired.contains(fault)).collect();
     assert!(missing.is_empty(), "these faults never happened, so nothing was learnt about them: {missing:?}");
+}
+
+/// Sets wait for room, come into force later or are replaced, and in the end the fleet has its way all the same.
+#[test]
+fn a_disk_that_is_short_of_room_keeps_no_set_from_its_slot() {
+    let mut waited = 0;
+    for seed in SHORT_SEEDS {
+        let mut world = World::new(seed, None, false);
+        world.room = Room::short(seed);
+        world.run();
+        waited += world.room.waited;
+    }
+    println!("{waited} times a message waited");
+    assert!(waited > 50, "only {waited} messages waited");
 }
 
 #[test]

@@ -26,7 +26,7 @@ const REPLY_BYTES_MAX: usize = 256 << 20;
 /// The longest line of a stream: one watch event or one log line.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
-const JSON: &str = "application/json";
+pub const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 /// What `get` asks for: the server's columns, where it has any.
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -53,7 +53,7 @@ impl Client {
     /// # Errors
     /// The node's refusal, or that it cannot be reached; so for all the verbs below.
     pub async fn get(&self, path: &str) -> Result<Value, Fail> {
-        self.send(Method::GET, path, JSON, None).await
+        self.get_as(path, JSON).await
     }
 
     /// None where the node says 404.
@@ -70,8 +70,8 @@ impl Client {
 
     /// # Errors
     /// As `get`.
-    pub async fn get_table(&self, path: &str) -> Result<Value, Fail> {
-        self.send(Method::GET, path, TABLE, None).await
+    pub async fn get_as(&self, path: &str, accept: &str) -> Result<Value, Fail> {
+        self.send(Method::GET, path, accept, None).await
     }
 
     /// # Errors

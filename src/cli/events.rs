@@ -3,12 +3,15 @@
 use serde_json::Value;
 
 use super::args::EventsArgs;
+use super::client::JSON;
 use super::fail::Fail;
 use super::json::{int_at, list_at, text_at};
 use super::output::{Format, list_of};
+use super::patience::Patience;
 use super::table::Rows;
 use super::target::{self, query};
 use super::term::say;
+use super::watch::Watch;
 use super::{Session, duration};
 use crate::model::Kind;
 use crate::model::sorted;
@@ -24,7 +27,8 @@ pub async fn run(args: &EventsArgs, s: &mut Session) -> Result<(), Fail> {
             query(&path, &[("fieldSelector", &format!("involvedObject.kind={kind},involvedObject.name={name}"))])
         }
     };
-    let list = s.client.get(&path).await?;
+    let (client, mut patience) = (s.client.clone(), Patience::default());
+    let list = patience.ask(|| client.get(&path)).await?;
     let mut events: Vec<Value> = list_at(&list, "/items").iter().filter(|e| is_wanted(args, e)).cloned().collect();
     in_order(&mut events);
     if events.is_empty() && !args.watch {
@@ -34,19 +38,20 @@ pub async fn run(args: &EventsArgs, s: &mut Session) -> Result<(), Fail> {
         }
         return Ok(());
     }
-    let revision = text_at(&list, "/metadata/resourceVersion").to_string();
     let mut printer = Printer { args, format, rows: Rows::new(s.out.colour()), headed: args.no_headers };
     printer.print(events, s)?;
-    if args.watch {
-        let path = query(&path, &[("watch", "true"), ("resourceVersion", &revision)]);
-        let mut stream = s.client.stream(&path, "application/json").await?;
-        while let Some((kind, event)) = stream.event().await? {
-            if matches!(kind.as_str(), "ADDED" | "MODIFIED") && is_wanted(args, &event) {
-                printer.print(vec![event], s)?;
-            }
-        }
+    if !args.watch {
+        return Ok(());
     }
-    Ok(())
+    let mut watch = Watch::after(&list, &client, &mut patience, &path, JSON);
+    loop {
+        let news = watch.next().await?.into_iter();
+        // An event that goes is only old.
+        let news = news.filter(|change| change.event != "DELETED" && is_wanted(args, &change.object));
+        let mut events: Vec<Value> = news.map(|change| change.object).collect();
+        in_order(&mut events);
+        printer.print(events, s)?;
+    }
 }
 
 fn is_wanted(args: &EventsArgs, event: &Value) -> bool {
@@ -65,7 +70,7 @@ impl Printer<'_> {
     fn print(&mut self, events: Vec<Value>, s: &mut Session) -> Result<(), Fail> {
         if let Format::Table { .. } = self.format {
             let mut lines = Vec::new();
-            if !std::mem::replace(&mut self.headed, true) && !events.is_empty() {
+            if !events.is_empty() && !std::mem::replace(&mut self.headed, true) {
                 lines.push(self.header());
             }
             lines.extend(events.iter().map(|event| self.row(event)));

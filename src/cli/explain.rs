@@ -89,8 +89,11 @@ fn no_field(part: &str, at: &Schema, field: &Field) -> Fail {
 }
 
 fn one(out: &mut String, owner: &Schema, field: &Field) {
+    let above = words::of_field(owner.go, field.name);
+    // Often a type is what its only field is, and is said to be.
     let below = inner(&field.shape).map_or("", |schema| words::of_type(schema.go));
-    let mut text = [words::of_field(owner.go, field.name), below].join(" ").trim().to_string();
+    let below = if below == above { "" } else { below };
+    let mut text = [above, below].join(" ").trim().to_string();
     text = format!("{text} {}", standing(field)).trim().to_string();
     describe(out, &text);
 }
@@ -219,6 +222,7 @@ mod tests {
         check("pod.spec.volumes.projected.sources.secret.items", "  path\t<string>\n    The file, below the volume.\n");
         check("pod.spec.hostPID", "Only false is taken.");
         check("pods", "KIND:       Pod\n");
+        check("ds.spec.updateStrategy", "DESCRIPTION:\n    How a changed template comes into force.\n\nFIELDS");
         assert!(explain("ds", true, None).unwrap().contains("\n            containerPort\t<integer>\n"));
     }
 

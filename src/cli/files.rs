@@ -129,6 +129,9 @@ fn list(directory: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf
 fn read_file(path: &Path) -> Text {
     let name = path.display().to_string();
     let text = std::fs::File::open(path).and_then(bounded).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound if name.starts_with("https://") || name.starts_with("http://") => Fail::other(
+            format!("the path {name:?} does not exist: addresses are not fetched; curl -fsSL URL | pinnace … -f -"),
+        ),
         std::io::ErrorKind::NotFound => Fail::other(format!("the path {name:?} does not exist")),
         _ => Fail::other(format!("cannot read {name}: {e}")),
     })?;

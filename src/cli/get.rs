@@ -5,13 +5,16 @@ use serde_json::{Value, json};
 use crate::model::{Kind, Quantity, sorted};
 
 use super::args::GetArgs;
+use super::client::{JSON, TABLE};
 use super::duration;
 use super::fail::Fail;
 use super::json::{entries_at, list_at, text_at};
 use super::jsonpath::Template;
 use super::output::{Format, list_of};
+use super::patience::Patience;
 use super::table::Rows;
 use super::target::{self, Object, Target, singular};
+use super::watch::{Change, Watch};
 use super::{Session, files, term};
 
 /// One request: all of a kind, or one by name.
@@ -78,7 +81,7 @@ async fn tables(args: &GetArgs, asks: &[Ask], prefixed: bool, wide: bool, s: &mu
     let mut found: Vec<(Kind, Value)> = Vec::new();
     let mut missing = false;
     for ask in asks {
-        match s.client.get_table(&path(args, ask)).await {
+        match s.client.get_as(&path(args, ask), TABLE).await {
             Ok(table) => found.push((ask.kind, sort_rows(args, ask, as_table(table), s).await?)),
             Err(fail) if fail.is_not_found() && args.ignore_not_found => missing = true,
             Err(fail @ Fail::Refused(_)) => {
@@ -134,8 +137,10 @@ async fn objects(args: &GetArgs, asks: &[Ask], format: &Format, s: &mut Session)
         }
     }
     if let Some(path) = &args.sort_by {
-        let path = Template::parse_relaxed(path).map_err(Fail::other)?;
-        sorted::by_key(&mut items, |item| SortKey::of(&path, item));
+        let keys = sort_keys(path, &items)?;
+        let mut keyed: Vec<(SortKey, Value)> = keys.into_iter().zip(items).collect();
+        sorted::by(&mut keyed, |a, b| a.0.cmp(&b.0));
+        items = keyed.into_iter().map(|(_, item)| item).collect();
     }
     let single = asks.len() == 1 && asks[0].name.is_some();
     let value = match items.pop() {
@@ -154,23 +159,28 @@ async fn objects(args: &GetArgs, asks: &[Ask], format: &Format, s: &mut Session)
 fn list_items(kind: Kind, mut list: Value) -> Vec<Value> {
     let Some(items) = list.get_mut("items").and_then(Value::as_array_mut) else { return vec![list] };
     let mut items = std::mem::take(items);
-    for item in items.iter_mut().filter_map(Value::as_object_mut) {
-        item.entry("apiVersion").or_insert_with(|| kind.api_version().into());
-        item.entry("kind").or_insert_with(|| kind.names().kind.into());
-    }
+    items.iter_mut().for_each(|item| say_kind(kind, item));
     items
+}
+
+fn say_kind(kind: Kind, object: &mut Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.entry("apiVersion").or_insert_with(|| kind.api_version().into());
+        object.entry("kind").or_insert_with(|| kind.names().kind.into());
+    }
 }
 
 /// Puts a table's rows in the order that `--sort-by` asks for. A row has not all fields, so the objects are asked for.
 async fn sort_rows(args: &GetArgs, ask: &Ask, mut table: Value, s: &Session) -> Result<Value, Fail> {
     let Some(path) = &args.sort_by else { return Ok(table) };
-    let template = Template::parse_relaxed(path).map_err(Fail::other)?;
     if ask.name.is_some() {
+        Template::parse_relaxed(path).map_err(Fail::other)?;
         return Ok(table);
     }
     let list = s.client.get(&self::path(args, ask)).await?;
-    let mut order: Vec<(SortKey, (&str, &str))> =
-        list_at(&list, "/items").iter().map(|item| (SortKey::of(&template, item), identity(item))).collect();
+    let items = list_at(&list, "/items");
+    let keys = sort_keys(path, items)?;
+    let mut order: Vec<(SortKey, (&str, &str))> = keys.into_iter().zip(items.iter().map(identity)).collect();
     sorted::by(&mut order, |a, b| a.0.cmp(&b.0));
     let place = |row: &Value| {
         let id = identity(&row["object"]);
@@ -184,6 +194,17 @@ async fn sort_rows(args: &GetArgs, ask: &Ask, mut table: Value, s: &Session) -> 
 
 fn identity(object: &Value) -> (&str, &str) {
     (text_at(object, "/metadata/namespace"), text_at(object, "/metadata/name"))
+}
+
+/// What each of these is ordered by. A field that none of them has is most likely misspelt.
+/// Source: `kubectl/pkg/cmd/get/sorter.go`.
+fn sort_keys(path: &str, items: &[Value]) -> Result<Vec<SortKey>, Fail> {
+    let template = Template::parse_relaxed(path).map_err(Fail::other)?;
+    let keys: Vec<SortKey> = items.iter().map(|item| SortKey::of(&template, item)).collect();
+    if !items.is_empty() && keys.iter().all(|key| *key == SortKey::Missing) {
+        return Err(Fail::other(format!("couldn't find any field with path {path:?} in the list of objects")));
+    }
+    Ok(keys)
 }
 
 /// What objects are ordered by: nothing first, then amounts, then texts.
@@ -215,11 +236,13 @@ struct View<'a> {
     rows: Rows,
     /// Which cells of a row are shown; none before the first table with columns came.
     cells: Option<Vec<usize>>,
+    /// Which cell has the age.
+    age: Option<usize>,
 }
 
 impl<'a> View<'a> {
     fn new(args: &'a GetArgs, kind: Kind, prefixed: bool, wide: bool, s: &Session) -> View<'a> {
-        View { args, kind, prefixed, wide, rows: Rows::new(s.out.colour()), cells: None }
+        View { args, kind, prefixed, wide, rows: Rows::new(s.out.colour()), cells: None, age: None }
     }
 
     /// A table's lines; the header only before the first. `event` is what a watch says of them.
@@ -253,6 +276,7 @@ impl<'a> View<'a> {
             header.push("LABELS".to_string());
         }
         self.cells = Some(cells);
+        self.age = columns.iter().position(|column| text_at(column, "/name") == "Age");
         header
     }
 
@@ -267,7 +291,13 @@ impl<'a> View<'a> {
             line.push(text_at(object, "/metadata/namespace").to_string());
         }
         for (n, i) in self.cells.iter().flatten().enumerate() {
-            let cell = cells.get(*i).map(super::json::plain).unwrap_or_default();
+            let cell = match event {
+                // What went while nobody watched comes as it was seen last.
+                Some("DELETED") if self.age == Some(*i) => {
+                    duration::age(text_at(object, "/metadata/creationTimestamp"))
+                }
+                _ => cells.get(*i).map(super::json::plain).unwrap_or_default(),
+            };
             let prefix = if self.prefixed && n == 0 { format!("{}/", singular(self.kind)) } else { String::new() };
             line.push(format!("{prefix}{cell}"));
         }
@@ -320,38 +350,27 @@ async fn watch(args: &GetArgs, asks: &[Ask], prefixed: bool, format: &Format, s:
     };
     let by_name = ask.name.as_ref().map(|name| format!("metadata.name={name}"));
     let path = list_path(args, ask, &by_name.clone().or_else(|| args.field_selector.clone()));
-    let (wide, is_table) = match format {
-        Format::Table { wide } => (*wide, true),
-        Format::Yaml | Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => (false, false),
+    let (wide, accept) = match format {
+        Format::Table { wide } => (*wide, TABLE),
+        Format::Yaml | Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => (false, JSON),
     };
-    let list = if is_table { as_table(s.client.get_table(&path).await?) } else { s.client.get(&path).await? };
-    let empty = if is_table { rows_of(&list).is_empty() } else { list_at(&list, "/items").is_empty() };
-    if by_name.is_some() && empty {
+    let (client, mut patience) = (s.client.clone(), Patience::default());
+    let list = patience.ask(|| client.get_as(&path, accept)).await?;
+    let is_empty = rows_of(&list).is_empty() && list_at(&list, "/items").is_empty();
+    if by_name.is_some() && is_empty {
         // Says why it is not there.
         s.client.get(&self::path(args, ask)).await?;
     }
+    let mut watch = Watch::after(&list, &client, &mut patience, &path, accept);
     let mut shown = Shown { view: View::new(args, ask.kind, prefixed, wide, s), format, is_first: true };
-    let revision = text_at(&list, "/metadata/resourceVersion").to_string();
-    if !args.watch_only {
-        if is_table {
-            if !empty {
-                shown.next(&list, "ADDED", s)?;
-            }
-        } else {
-            for item in list_items(ask.kind, list) {
-                shown.next(&item, "ADDED", s)?;
-            }
+    if !args.watch_only && !is_empty {
+        shown.list(list, s)?;
+    }
+    loop {
+        for Change { event, object } in watch.next().await? {
+            shown.next(object, &event, s)?;
         }
     }
-    let path = target::query(&path, &[("watch", "true"), ("resourceVersion", &revision)]);
-    let accept = if is_table { super::client::TABLE } else { "application/json" };
-    let mut stream = s.client.stream(&path, accept).await?;
-    while let Some((event, object)) = stream.event().await? {
-        if event != "BOOKMARK" {
-            shown.next(&object, &event, s)?;
-        }
-    }
-    Ok(())
 }
 
 /// What a watch has shown so far.
@@ -362,19 +381,25 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn next(&mut self, object: &Value, event: &str, s: &mut Session) -> Result<(), Fail> {
+    /// What is there at the beginning: the rows as one table, so that its columns fit them all.
+    fn list(&mut self, list: Value, s: &mut Session) -> Result<(), Fail> {
+        match self.format {
+            Format::Table { .. } => self.next(list, "ADDED", s),
+            Format::Yaml | Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => {
+                list_items(self.view.kind, list).into_iter().try_for_each(|item| self.next(item, "ADDED", s))
+            }
+        }
+    }
+
+    fn next(&mut self, mut object: Value, event: &str, s: &mut Session) -> Result<(), Fail> {
         let first = std::mem::replace(&mut self.is_first, false);
         let text = match self.format {
-            Format::Table { .. } => self.view.print(&as_table(object.clone()), Some(event)),
-            Format::Yaml => {
-                let separator = if first { "" } else { "---\n" };
-                format!("{separator}{}", self.format.show(object)?.unwrap_or_default())
-            }
-            Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) if first => {
-                self.format.show(object)?.unwrap_or_default()
-            }
-            Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => {
-                self.format.show_next(object)?.unwrap_or_default()
+            Format::Table { .. } => self.view.print(&as_table(object), Some(event)),
+            Format::Yaml | Format::Json | Format::Name | Format::JsonPath(..) | Format::Columns(_) => {
+                say_kind(self.view.kind, &mut object);
+                let separator = if *self.format == Format::Yaml && !first { "---\n" } else { "" };
+                let text = if first { self.format.show(&object)? } else { self.format.show_next(&object)? };
+                format!("{separator}{}", text.unwrap_or_default())
             }
         };
         s.out.text(&text)

@@ -56,8 +56,9 @@ Examples:
 ";
 
 pub const NODE: &str = "\
-Each flag has an environment variable (--data-dir is PINNACE_DATA_DIR) and a key in the settings file;
-the flag wins, then the variable. SIGTERM ends the daemon and leaves its pods running.
+Each flag that is a setting has an environment variable (--data-dir is PINNACE_DATA_DIR) and a key in the
+settings file; the flag wins, then the variable. --config has none: without it, /etc/pinnace/config.yaml
+is read where it is there. SIGTERM ends the daemon and leaves its pods running.
 
 Examples:
   pinnace node

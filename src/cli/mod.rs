@@ -45,6 +45,7 @@ mod wait;
 mod watch;
 mod wire;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -99,6 +100,22 @@ pub fn print(text: &str) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the words of a command line, or prints the help or the version that they ask for.
+///
+/// The exit code is kubectl's: 1 where clap would end with 2.
+pub fn misused(e: &clap::Error, words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    match e.kind() {
+        DisplayHelp | DisplayVersion => {
+            let _ = e.print();
+            return ExitCode::SUCCESS;
+        }
+        DisplayHelpOnMissingArgumentOrSubcommand => drop(e.print()),
+        _ => term::say(&args::told(e, words)),
+    }
+    ExitCode::FAILURE
 }
 
 /// Whether standard output is a terminal that may be painted.

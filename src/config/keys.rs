@@ -107,7 +107,13 @@ pub const TABLE: &[Key] = &[
         Is("optional"),
         "`required`: a pod whose limits this host cannot enforce is refused. `optional`: it runs without them, and its events say so.",
     ),
-    key("cgroup_root", Path, Says("the daemon's own"), "The cgroup below which pods live.").fixed(),
+    key(
+        "cgroup_root",
+        Path,
+        Says("root: its own at the top, `pinnace-XXXXXXXX`; else the one that is delegated to it"),
+        "The cgroup below which pods live.",
+    )
+    .fixed(),
     key("stop_pods", Flag, Is("false"), "End the pods when the daemon is told to stop (SIGTERM).").flag("--stop-pods"),
     key(
         "log_level",

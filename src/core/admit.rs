@@ -29,7 +29,9 @@ pub fn asked(draft: &mut Draft, id: AskId, ask: &Ask, dry_run: bool) {
                 delete::record(draft, key, *grace_s, *propagation);
                 push::realise(draft);
             }
-            draft.get(key).cloned().unwrap_or(found)
+            // A set may have given the name to an object of its own at once.
+            let ending = draft.get(key).filter(|there| there.meta().uid == found.meta().uid).cloned();
+            ending.unwrap_or(found)
         }),
         Ask::Keep { image, disk } => Ok(kept(draft, image, *disk)),
         Ask::Prune => image::prune(draft),

@@ -9,11 +9,14 @@ use serde_json::{Value, json};
 use crate::model::seen::Content;
 use crate::model::set::{Member, MemberState, Rejected};
 use crate::model::{
-    Ack, Effect, Failure, Key, Kind, LinkSeen, Meta, Publication, Push, Reason, Record, Scope, Set, SetKey, id,
+    Ack, Effect, EventType, Failure, Key, Kind, Lack, LinkSeen, Meta, Publication, Push, Reason, Record, Scope, Set,
+    SetKey, State, id,
 };
 
-use super::draft::Draft;
+use super::draft::{Draft, about};
 pub use realise::realise;
+
+const SOURCE: &str = "pinnace";
 
 /// How a message was taken, in the words of the ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +37,7 @@ pub fn pushed(draft: &mut Draft, push: &Push) {
     if push.empty {
         return emptied(draft, push, known);
     }
-    let decided = match &push.content {
-        Err(why) => Err(why.clone()),
-        Ok(content) => consider(draft, push, known.as_ref(), content),
-    };
-    match decided {
+    match decide(draft, push, known.as_ref()) {
         Ok(Verdict::Committed) => {
             let Ok(content) = &push.content else { return };
             commit(draft, push, known, content);
@@ -46,6 +45,42 @@ pub fn pushed(draft: &mut Draft, push: &Push) {
         Ok(verdict) => answer(draft, push, verdict, None, known.as_ref()),
         Err(why) => reject(draft, push, known, why),
     }
+}
+
+/// A message that the disk has no room for. It is settled all the same: the broker has it for whoever comes again, and one
+/// that is not acknowledged would keep those behind it from being heard. Nothing that must be durable is written; what would
+/// have come into force, or been noted as refused, is held.
+pub fn no_room(draft: &mut Draft, push: &Push, lack: &Lack) {
+    draft.effect(Effect::Settle(push.id));
+    let known = find(draft, &push.set);
+    let (verdict, why) = match decide(draft, push, known.as_ref()) {
+        Ok(Verdict::Committed) => (Verdict::Rejected, Some(refuse_for_now(draft, push, lack))),
+        Ok(verdict) => (verdict, None),
+        Err(why) => {
+            draft.effect(Effect::Hold { push: Box::new(push.clone()), lack: lack.clone(), refused: true });
+            (Verdict::Rejected, Some(why))
+        }
+    };
+    let body = ack_body(draft, push, verdict, why.as_ref(), known.as_ref());
+    say_in_passing(draft, &answer_name(draft, push), body);
+}
+
+fn refuse_for_now(draft: &mut Draft, push: &Push, lack: &Lack) -> Failure {
+    if let Some(node) = draft.node().cloned() {
+        let kib = lack.bytes.div_ceil(1024);
+        let text = format!("Set {} waits until the disk has room: it may take {kib} KiB.", push.set);
+        draft.event_once(&about(&node.into()), EventType::Warning, "SetWaitsForRoom", &text, SOURCE);
+    }
+    draft.effect(Effect::Hold { push: Box::new(push.clone()), lack: lack.clone(), refused: false });
+    let text = format!("set {}: {}; it comes into force by itself when there is room", push.set, lack.why);
+    Failure::new(Reason::ServiceUnavailable, text)
+}
+
+/// Whether this message is what its slot holds now, so that one that came before it has no say any more.
+pub fn is_in_force(state: &State, push: &Push) -> bool {
+    let record = state.get(&Key::new(Kind::Set, "", &record_name(&push.set)));
+    let sha = record.and_then(|record| record.as_set()).map_or("", |set| &set.sha);
+    if push.empty { sha.is_empty() } else { sha == push.sha }
 }
 
 /// The daemon has started: sets of groups that the node has left are emptied, the rest is made true again.
@@ -150,10 +185,15 @@ fn find(draft: &Draft, key: &SetKey) -> Option<Set> {
     draft.find(Kind::Set, "", &record_name(key))?.as_set().cloned()
 }
 
-/// Whether the message comes into force. Committed means: all of it can.
+/// Whether the message comes into force; one that could not be read does not.
+fn decide(draft: &Draft, push: &Push, known: Option<&Set>) -> Result<Verdict, Failure> {
+    consider(draft, push, known, push.content.as_ref().map_err(Clone::clone)?)
+}
+
+/// Committed means: all of it can.
 fn consider(draft: &Draft, push: &Push, known: Option<&Set>, content: &Content) -> Result<Verdict, Failure> {
     let in_force = known.is_some_and(|set| set.sha == push.sha);
-    if let (Some(rev), Some(set)) = (push.header.as_ref().and_then(|h| h.rev), known) {
+    if let (Some(rev), Some(set)) = (push.rev(), known) {
         let last = set.rev;
         if rev < last {
             return Ok(Verdict::Stale);
@@ -188,7 +228,7 @@ fn consider(draft: &Draft, push: &Push, known: Option<&Set>, content: &Content) 
 
 fn commit(draft: &mut Draft, push: &Push, known: Option<Set>, content: &Content) {
     let mut set = known.unwrap_or_else(|| new_set(draft, &push.set));
-    let rev = push.header.as_ref().and_then(|h| h.rev);
+    let rev = push.rev();
     set.rev = rev.unwrap_or(set.rev + 1);
     set.has_header = rev.is_some();
     set.sha.clone_from(&push.sha);
@@ -223,7 +263,7 @@ fn emptied(draft: &mut Draft, push: &Push, known: Option<Set>) {
 
 /// The message before it stays in force; the refusal is kept so that the same bytes are not tried again.
 fn reject(draft: &mut Draft, push: &Push, known: Option<Set>, why: Failure) {
-    let rev = push.header.as_ref().and_then(|h| h.rev).unwrap_or(0);
+    let rev = push.rev().unwrap_or(0);
     let mut set = known.unwrap_or_else(|| new_set(draft, &push.set));
     let rejected = Some(Rejected { rev, sha: push.sha.clone(), why: why.clone() });
     if set.rejected != rejected {
@@ -264,14 +304,20 @@ fn answer(draft: &mut Draft, push: &Push, verdict: Verdict, why: Option<&Failure
         }
         Verdict::Unchanged | Verdict::Stale => false,
     };
-    let revision = draft.next_revision();
     if !is_news {
-        // Beside the answer that may be waiting, not in its place.
-        let key = Key::new(Kind::Ack, "", &format!("{name}:again"));
-        return draft.effect(Effect::Publish(Publication::Ack { key, revision, body }));
+        return say_in_passing(draft, &name, body);
     }
+    let revision = draft.next_revision();
     let meta = draft.new_meta(Kind::Ack, Meta::named("", &name));
     draft.put(Ack { meta, body: body.clone() });
+    draft.effect(Effect::Publish(Publication::Ack { key, revision, body }));
+}
+
+/// An answer that is not kept: the same message would be answered so again. Beside the one that may be waiting, not in its
+/// place.
+fn say_in_passing(draft: &mut Draft, name: &str, body: Value) {
+    let key = Key::new(Kind::Ack, "", &format!("{name}:again"));
+    let revision = draft.next_revision();
     draft.effect(Effect::Publish(Publication::Ack { key, revision, body }));
 }
 

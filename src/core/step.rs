@@ -41,6 +41,7 @@ fn take(draft: &mut Draft, seen: &Seen) {
         }
         Seen::Asked { id, ask, dry_run } => admit::asked(draft, *id, ask, *dry_run),
         Seen::Pushed(message) => push::pushed(draft, message),
+        Seen::NoRoom(message, lack) => push::no_room(draft, message, lack),
         Seen::Started { attempt, pid, at } => pod::started(draft, attempt, *pid, at),
         Seen::Exited(exit) => pod::exited(draft, exit),
         Seen::Pulled(pulled) => {

@@ -68,7 +68,10 @@ fn delegation(host: &dyn Host, subject: &Subject, node: &Seen, mount: &Mount) ->
         return if said.is_empty() {
             ok("delegation", "the node has its control groups and enforces limits")
         } else {
-            let remedy = "run the node as root, or with Delegate=yes in its unit; see the checks above";
+            let remedy = match node.user() {
+                Some(0) => "see the checks above; in a container, give it a cgroup of its own",
+                _ => "run the node as root, or with Delegate=yes in its unit; see the checks above",
+            };
             warn("delegation", said.join("; "), remedy)
         };
     }

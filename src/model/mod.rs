@@ -59,7 +59,7 @@ pub use record::{Key, Record, State};
 pub use registry::{ImagesConfig, RegistriesConfig, RegistryHost};
 pub use revision::Revision;
 pub use schedule::Schedule;
-pub use seen::{Booted, Configured, LinkSeen, Observed, Push, PushId, Seen};
+pub use seen::{Booted, Configured, Lack, LinkSeen, Observed, Push, PushId, Seen};
 pub use set::{Ack, Scope, Set, SetKey};
 pub use settings::Settings;
 pub use spec::Spec;

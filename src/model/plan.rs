@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::attempt::VolumeOrder;
 use super::image::{ImageSpec, Pull};
-use super::{AskId, AttemptId, Failure, Key, Launch, PushId, Record, Timestamp, Uid};
+use super::{AskId, AttemptId, Failure, Key, Lack, Launch, Push, PushId, Record, Timestamp, Uid};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
@@ -56,6 +56,12 @@ pub enum Effect {
     /// The message is dealt with and durable: acknowledge it to the broker.
     Settle(PushId),
     Publish(Publication),
+    /// Keep the message and show it again when the disk has room for it. `refused`: for the refusal to be noted.
+    Hold {
+        push: Box<Push>,
+        lack: Lack,
+        refused: bool,
+    },
     /// Every pod has ended, as `StopPods` asked.
     AllStopped,
 }

@@ -23,6 +23,8 @@ pub enum Seen {
         dry_run: bool,
     },
     Pushed(Box<Push>),
+    /// Such a message, of which what it changes has no room on the disk. Comes alone.
+    NoRoom(Box<Push>, Lack),
     /// The attempt's process exists.
     Started {
         attempt: AttemptId,
@@ -87,6 +89,26 @@ pub struct Push {
     /// Also of a message whose content could not be read, so that its sender is answered by the word it gave.
     pub header: Option<Header>,
     pub content: Result<Content, Failure>,
+}
+
+impl Push {
+    /// It takes away all that its slot has brought.
+    pub fn is_tombstone(&self) -> bool {
+        self.empty || self.header.as_ref().is_some_and(|header| header.empty)
+    }
+
+    pub fn rev(&self) -> Option<u64> {
+        self.header.as_ref().and_then(|header| header.rev)
+    }
+}
+
+/// How much room on the disk something lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// Writing it may take as many, beside what must stay free.
+    pub bytes: u64,
+    /// With figures, for a person.
+    pub why: String,
 }
 
 /// A message that could be read.

@@ -22,6 +22,8 @@ pub struct Counters {
     sessions: Cell<u64>,
     /// Scopes that may not be heard, as the fleet was last told.
     pub unheard: Cell<u64>,
+    /// Sets that wait for room on the disk, likewise.
+    pub waiting: Cell<u64>,
 }
 
 impl Counters {
@@ -67,7 +69,6 @@ pub fn text(state: &State, counters: &Counters, wear: &Wear, uptime: Duration) -
     };
     figure("steps_total", "counter", "Turns of the loop.", &[("", counters.steps.get())]);
     figure("commits_total", "counter", "Durable commits, each one fsync.", &[("", counters.commits.get())]);
-    figure("store_commits_total", "counter", "Durable commits of the store.", &[("", counters.commits.get())]);
     let help = "Bytes that this daemon has sent to the medium (write_bytes of /proc/self/io).";
     figure("store_bytes_written_total", "counter", help, &[("", wear.by_daemon())]);
     if let Some(bytes) = wear.on_disk() {
@@ -81,6 +82,7 @@ pub fn text(state: &State, counters: &Counters, wear: &Wear, uptime: Duration) -
     figure("link_sessions_total", "counter", "Sessions with a broker.", &[("", counters.sessions.get())]);
     let help = "Scopes below which a message is too large to be read, so that others there may not be heard.";
     figure("link_scopes_unheard", "gauge", help, &[("", counters.unheard.get())]);
+    figure("sets_waiting", "gauge", "Sets that wait for room on the disk.", &[("", counters.waiting.get())]);
     figure("uptime_seconds", "gauge", "Age of the daemon.", &[("", wear.age(uptime).as_secs())]);
     figure("boot_seconds", "gauge", "Time since boot.", &[("", uptime.as_secs())]);
     figure("revision", "gauge", "Revision of the last commit.", &[("", state.revision)]);

@@ -21,6 +21,7 @@ use super::logs::Logs;
 use super::metrics::Counters;
 use super::reload::Reread;
 use super::update::{Updates, Watch};
+use super::waiting::Waiting;
 use super::wear::{self, Wear};
 use super::{Daemon, Stop, api_handle, hold, lock, logging, metrics_text, notify, port};
 use crate::api::{self, Feed};
@@ -206,6 +207,7 @@ fn prepare(
         asks: 0,
         told_shortage: None,
         told_synchronised: None,
+        waiting: Waiting::default(),
         stop: if config.stop_pods { Stop::EndsPods } else { Stop::LeavesPods },
         updates,
         watch,

@@ -78,6 +78,7 @@ fn seen_in_words(seen: &Seen) -> Value {
             "sha": push.sha,
             "readable": push.content.is_ok(),
         }),
+        Seen::NoRoom(push, lack) => json!({ "noRoom": push.set.to_string(), "sha": push.sha, "bytes": lack.bytes }),
         Seen::Started { attempt, pid, .. } => json!({ "started": attempt.to_string(), "pid": pid }),
         Seen::Exited(exit) => json!({ "exited": exit.attempt.to_string(), "how": format!("{:?}", exit.how) }),
         Seen::Link(LinkSeen::Connected) => json!({ "link": "connected" }),
@@ -115,6 +116,9 @@ fn effect_in_words(effect: &Effect) -> Value {
         Effect::Answer { id, answer, .. } => json!({ "answer": id.0, "ok": answer.is_ok() }),
         Effect::Settle(push) => json!({ "settle": push.0 }),
         Effect::Publish(Publication::Ack { key, .. }) => json!({ "publish": key.to_string() }),
+        Effect::Hold { push, refused, .. } => {
+            json!({ "hold": push.set.to_string(), "sha": push.sha, "refused": refused })
+        }
         Effect::AllStopped => json!("allStopped"),
     }
 }

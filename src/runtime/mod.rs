@@ -185,6 +185,7 @@ impl Runtime {
             | Effect::Answer { .. }
             | Effect::Settle(_)
             | Effect::Publish(_)
+            | Effect::Hold { .. }
             | Effect::AllStopped => {}
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn load(db: Database, place: &Path) -> Result<(Store, Loaded), Troubl
     let stored = read_meta(&db, place, "revision")?.unwrap_or(0);
     let revision = after_a_crash(stored);
     let store = Store {
-        db,
+        db: Some(db),
         quiet: Default::default(),
         durable_revision: revision,
         noted_revision: stored,

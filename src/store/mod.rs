@@ -3,7 +3,8 @@
 //!
 //! Guarantees: a commit that was asked to be durable is on the medium when `commit` returns. Quiet writes wait in memory
 //! and go with the next durable commit, so a power cut loses them together or not at all, never a part of one commit.
-//! After an error of a commit the store is unusable: the daemon ends and opens it again, pods do not notice.
+//! A commit that finds the disk full takes the room of the reserve. After an error of a commit the store is unusable: the
+//! daemon ends and opens it again, pods do not notice.
 
 mod dump;
 mod load;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::model::{Record, Write};
+use crate::model::{Lack, Record, Write};
 
 pub use dump::{DumpError, dump};
 pub use open::OpenError;
@@ -47,7 +48,7 @@ const CACHE_BYTES: usize = 1 << 20;
 const PROOF_BYTES: usize = 64 * 1024;
 /// A record of so many bytes is small.
 const SMALL_BYTES: u64 = 16 * 1024;
-/// With so much room on the disk there is room for any record: a request has at most 1.5 MiB.
+/// With so much room on the disk there is room for any record: a request has at most 1.5 MiB, a set 1 MiB.
 const ROOM_BYTES_PLENTY: u64 = 8 << 20;
 /// So many rows may wait for a durable commit.
 pub const QUIET_ROWS_MAX: usize = 512;
@@ -56,7 +57,8 @@ pub const QUIET_REVISIONS_MAX: u64 = 1000;
 
 /// The open database of one node; no other process has it open meanwhile.
 pub struct Store {
-    db: Database,
+    /// None: it could not be opened again.
+    db: Option<Database>,
     /// Quiet writes by key, the latest of each; none: deleted.
     quiet: BTreeMap<Vec<u8>, Option<Arc<Record>>>,
     /// The revision of the last durable commit, or the one that the start gave.
@@ -103,8 +105,6 @@ pub struct Stats {
 pub struct CommitError {
     revision: u64,
     cause: redb::Error,
-    /// The reserve was given up, so the next start has some room.
-    gave_up_reserve: bool,
 }
 
 impl Store {
@@ -139,10 +139,11 @@ impl Store {
             return Ok(());
         }
         let revision = self.revision;
-        let bytes = self.write_quiet().map_err(|cause| {
-            let gave_up_reserve = is_full(&cause) && self.reserve.as_ref().is_some_and(Reserve::give_up);
-            CommitError { revision, cause, gave_up_reserve }
-        })?;
+        let written = match self.write_quiet() {
+            Err(cause) if is_full(&cause) => self.write_from_reserve(cause),
+            written => written,
+        };
+        let bytes = written.map_err(|cause| CommitError { revision, cause })?;
         self.stats.commits += 1;
         self.stats.rows += self.quiet.len() as u64;
         self.stats.bytes += bytes;
@@ -157,26 +158,51 @@ impl Store {
         Ok(())
     }
 
+    /// Gives the reserve up and writes into its room, before somebody else does. Without a reserve it is what it was: `full`.
+    fn write_from_reserve(&mut self, full: redb::Error) -> Result<u64, redb::Error> {
+        let Some(file) = self.reserve.as_ref().and_then(|reserve| reserve.give_up().then(|| reserve.beside(FILE)))
+        else {
+            return Err(full);
+        };
+        tracing::warn!("the disk is full ({full}): the reserve is given up");
+        // After an error redb takes nothing more. The file has all that was committed, and lets two handles not be.
+        self.db = None;
+        self.db = Some(open::builder().open(file)?);
+        let written = self.write_quiet();
+        self.keep_reserve();
+        written
+    }
+
+    fn db(&self) -> Result<&Database, redb::Error> {
+        self.db.as_ref().ok_or(redb::Error::PreviousIo)
+    }
+
     /// Why the disk has no room for the reserve; none when all is well. Looked at anew at a start and with each durable
     /// commit.
     pub fn shortage(&self) -> Option<&str> {
         self.shortage.as_deref()
     }
 
-    /// Why a record that somebody wants to be kept has no room on the disk. Small ones are always tried: redb writes them
-    /// into pages that it has, and the reserve is there for them.
+    /// Why a record that somebody wants to be kept has no room on the disk. Small ones are tried, as redb writes them into
+    /// pages that it has, and the reserve is there for them; half of one that was given up is left to ends and deletions.
     pub fn no_room_for(&self, record: &Record) -> Option<String> {
         let free = self.reserve.as_ref()?.free().ok().filter(|free| *free < ROOM_BYTES_PLENTY)?;
         let bytes = row::encode(record).len() as u64;
-        let has_room = bytes <= SMALL_BYTES || free >= RESERVE_BYTES + 2 * bytes;
-        let kib = |bytes: u64| bytes.div_ceil(1024);
-        (!has_room).then(|| {
-            format!(
-                "the disk is full: the data directory has {} KiB left, too little for these {} KiB; free some space",
-                kib(free),
-                kib(bytes)
-            )
-        })
+        let may_try = bytes <= SMALL_BYTES && (self.shortage.is_none() || free >= RESERVE_BYTES / 2);
+        let has_room = may_try || free >= RESERVE_BYTES + 2 * bytes;
+        (!has_room).then(|| format!("{}; free some space", too_little(free, bytes)))
+    }
+
+    /// What the writes of a set lack. A set can wait, as the end of a pod cannot: small ones as well leave free what the
+    /// reserve takes, also while it is kept, so that no set makes a commit fail.
+    pub fn lack_for(&self, writes: &[Write]) -> Option<Lack> {
+        lack(self.reserve.as_ref()?.free().ok()?, writes)
+    }
+
+    /// Bytes that sets may take of the disk at present, in the sense of `Lack`.
+    pub fn room_for_sets(&self) -> u64 {
+        let free = self.reserve.as_ref().map(|reserve| reserve.free().unwrap_or(0));
+        free.map_or(u64::MAX, left_by)
     }
 
     /// Writes where there is hardly any room left, before anything rests on that: a daemon that cannot commit would only
@@ -184,7 +210,7 @@ impl Store {
     fn prove_room(&self) -> Result<(), redb::Error> {
         let bytes = [0xA5; PROOF_BYTES];
         let write = |value: Option<&[u8]>| -> Result<(), redb::Error> {
-            let transaction = self.db.begin_write()?;
+            let transaction = self.db()?.begin_write()?;
             match value {
                 Some(value) => drop(transaction.open_table(META)?.insert("proof", value)?),
                 None => drop(transaction.open_table(META)?.remove("proof")?),
@@ -216,8 +242,8 @@ impl Store {
         let mut bytes = 0;
         // Without a reader redb frees what this commit replaces in an epilogue of its own, and notes with the next commit
         // which pages the epilogue has freed: a page more each time. So it is freed by the next commit itself.
-        let _reader = self.db.begin_read()?;
-        let transaction = self.db.begin_write()?;
+        let _reader = self.db()?.begin_read()?;
+        let transaction = self.db()?.begin_write()?;
         {
             let mut table = transaction.open_table(RECORDS)?;
             for (key, record) in &self.quiet {
@@ -239,6 +265,35 @@ impl Store {
     }
 }
 
+fn lack(free: u64, writes: &[Write]) -> Option<Lack> {
+    let records = || {
+        writes.iter().filter_map(|write| match write {
+            Write::Put(record) => Some(record),
+            Write::Delete(_) => None,
+        })
+    };
+    if free >= ROOM_BYTES_PLENTY.saturating_mul(records().count() as u64) {
+        return None;
+    }
+    let bytes: u64 = records().map(|record| row::encode(record).len() as u64).sum();
+    // redb rounds a large row up to the next power of two.
+    let lack = Lack { bytes: 2 * bytes, why: too_little(free, bytes) };
+    (lack.bytes > left_by(free)).then_some(lack)
+}
+
+/// What others than the reserve may take of so many free bytes.
+fn left_by(free: u64) -> u64 {
+    free.saturating_sub(RESERVE_BYTES)
+}
+
+fn too_little(free: u64, bytes: u64) -> String {
+    let kib = |bytes: u64| bytes.div_ceil(1024);
+    let [free, bytes, kept] = [free, bytes, RESERVE_BYTES].map(kib);
+    format!(
+        "the disk is full: the data directory has {free} KiB left, too little for these {bytes} KiB and {kept} KiB to spare"
+    )
+}
+
 fn is_full(error: &redb::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     matches!(error, redb::Error::Io(e) if matches!(e.kind(), StorageFull | QuotaExceeded))
@@ -254,10 +309,8 @@ impl fmt::Display for CommitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg){}",
-            self.revision,
-            self.cause,
-            if self.gave_up_reserve { "; the reserve was given up, so that the next start has some room" } else { "" }
+            "cannot write revision {} to the store: {}; check the disk (space, read-only mount, errors in dmesg)",
+            self.revision, self.cause
         )
     }
 }

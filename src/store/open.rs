@@ -141,12 +141,13 @@ impl Store {
     /// Copies the verified file, once for each revision at which a start found it.
     fn keep_good_copy(&self, places: &Places) -> Result<(), String> {
         let revision = self.durable_revision;
-        let copied = read_meta(&self.db, &places.file, "copied").map_err(|trouble| trouble.into_error().to_string())?;
+        let db = self.db().map_err(|e| e.to_string())?;
+        let copied = read_meta(db, &places.file, "copied").map_err(|trouble| trouble.into_error().to_string())?;
         if copied == Some(revision) && places.good.exists() {
             return Ok(());
         }
         copy_durably(&places.file, &places.good).map_err(|e| e.to_string())?;
-        write_meta(&self.db, "copied", revision).map_err(|e| e.to_string())
+        write_meta(db, "copied", revision).map_err(|e| e.to_string())
     }
 }
 

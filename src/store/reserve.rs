@@ -1,7 +1,7 @@
 //! A file that keeps room for the store on a disk that others fill. Knows nothing of what is in the store.
 //!
-//! While there is room it lies beside the database. When a commit finds the disk full it is given up: the daemon ends, the
-//! next start opens the store again and has that room, so that exits, deletions and what makes room can be committed.
+//! While there is room it lies beside the database. When a commit finds the disk full it is given up, and that commit and
+//! those after it have its room: exits, deletions and what makes room can be committed.
 //! Nothing is written to it meanwhile, so it costs the medium its size once.
 
 use std::fs::{self, File, OpenOptions};
@@ -63,6 +63,11 @@ impl Reserve {
         }
         file.sync_all()?;
         File::open(self.file.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+
+    /// Where a file lies that is in the same directory.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.file.with_file_name(name)
     }
 
     /// Gives the room back. False: there was none to give.

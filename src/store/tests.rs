@@ -350,7 +350,7 @@ fn a_row_that_cannot_be_read_is_set_aside_and_the_rest_loaded() {
     assert_eq!(rows(&loaded).into_keys().collect::<Vec<_>>(), ["a", "b", "c"]);
     let note = loaded.note.unwrap();
     assert!(note.starts_with("5 records") && note.contains("Job/default/old: has version 9"), "{note}");
-    let read = store.db.begin_read().unwrap();
+    let read = store.db().unwrap().begin_read().unwrap();
     assert_eq!(redb::ReadableTableMetadata::len(&read.open_table(DAMAGED).unwrap()).unwrap(), 5);
     drop(read);
     let (_, loaded) = reopen(store, dir.path());
@@ -400,4 +400,19 @@ fn a_full_disk_is_an_error_of_the_commit_and_of_every_later_one() {
     let error = store.commit(2, &[put("a", 2)], true).unwrap_err();
     assert!(error.to_string().contains("revision 2"), "{error}");
     assert!(store.commit(3, &[put("a", 3)], true).is_err());
+}
+
+#[test]
+fn a_set_leaves_free_what_the_reserve_takes_and_a_deletion_asks_for_nothing() {
+    let writes = [put("a", 1), put("b", 1), delete("c")];
+    let bytes: u64 = ["a", "b"].iter().map(|name| row::encode(&record(name, 1)).len() as u64).sum();
+    let found = lack(0, &writes).unwrap();
+    assert_eq!(
+        (found.bytes, found.why.contains("has 0 KiB left, too little for these 1 KiB and 512 KiB to spare")),
+        (2 * bytes, true)
+    );
+    assert_eq!(lack(RESERVE_BYTES + 2 * bytes, &writes), None);
+    let found = lack(RESERVE_BYTES + 2 * bytes - 1, &writes).unwrap();
+    assert!(found.bytes > left_by(RESERVE_BYTES + 2 * bytes - 1), "what lacks does not fit");
+    assert_eq!((lack(0, &[delete("c")]), lack(0, &[])), (None, None));
 }

@@ -66,6 +66,8 @@ fn a_file_says_which_objects_are_meant() {
     assert_eq!(lab().run("get").code, 1);
     assert_eq!(lab().run("get -f x.yaml -n other").code, 1);
     lab().run("get -f nope.yaml").is(1, "", "error: the path \"nope.yaml\" does not exist\n");
+    let ran = lab().run("apply -f https://example.com/x.yaml");
+    assert!(ran.code == 1 && ran.err.contains("addresses are not fetched"), "{}", ran.err);
 }
 
 #[test]

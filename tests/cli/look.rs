@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::fake::{Fake, not_found};
 use crate::{EVENTS, JOBS, PODS, get};
 
-fn job(name: &str) -> Value {
+pub fn job(name: &str) -> Value {
     json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": "default", "uid": "u1", "labels": {"app": "x"}},
@@ -18,7 +18,7 @@ fn job(name: &str) -> Value {
     })
 }
 
-fn table(rows: &[(&str, &[&str])]) -> Value {
+pub fn table(rows: &[(&str, &[&str])]) -> Value {
     let columns = ["Name", "Status", "Completions", "Duration", "Age"].map(|name| json!({"name": name, "priority": 0}));
     let mut columns = columns.to_vec();
     columns.push(json!({"name": "Images", "priority": 1}));
@@ -35,7 +35,7 @@ fn table(rows: &[(&str, &[&str])]) -> Value {
         "columnDefinitions": columns, "rows": rows})
 }
 
-fn two_jobs() -> Value {
+pub fn two_jobs() -> Value {
     table(&[("a", &["Complete", "1/1", "3s", "5m"]), ("long-name", &["Running", "2/5", "10s", "10s"])])
 }
 
@@ -121,6 +121,9 @@ fn objects_are_shown_in_other_formats() {
     assert_eq!((value["kind"].as_str(), value["items"][1]["kind"].as_str()), (Some("List"), Some("Job")));
     let sorted = list().run("get jobs -o name --sort-by=.metadata.name");
     assert_eq!(sorted.out, "job.batch/a\njob.batch/b\n");
+    let error = "error: couldn't find any field with path \".nope\" in the list of objects\n";
+    list().run("get jobs -o name --sort-by=.nope").is(1, "", error);
+    list().run("get jobs --sort-by=.nope").is(1, "", error);
 }
 
 #[test]
@@ -136,24 +139,6 @@ fn selectors_go_to_the_node_and_wrong_words_do_not() {
     ] {
         Fake::new().run(words).is(1, "", error).asked(&[]);
     }
-}
-
-#[test]
-fn a_watch_goes_on_below_the_list_with_one_header() {
-    let later = json!({"kind": "Table", "rows": [{"cells": ["a", "Failed", "0/1", "4s", "5m"], "object": {}}]});
-    let path = format!("GET {JOBS}?watch=true&resourceVersion=7");
-    let fake = Fake::new().on(&get(JOBS), two_jobs()).watch(&path, &[("MODIFIED", later), ("BOOKMARK", json!({}))]);
-    fake.run("get jobs -w").is(
-        0,
-        "NAME        STATUS     COMPLETIONS   DURATION   AGE\n\
-         a           Complete   1/1           3s         5m\n\
-         long-name   Running    2/5           10s        10s\n\
-         a           Failed     0/1           4s         5m\n",
-        "",
-    );
-    let expired = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
-    let fake = Fake::new().on(&get(JOBS), table(&[])).watch(&path, &[("ERROR", expired)]);
-    fake.run("get jobs -w").is(1, "", "Error from server (Expired): too old\n");
 }
 
 #[test]
@@ -387,8 +372,17 @@ fn the_version_is_told_with_and_without_a_node() {
 
 #[test]
 fn wrong_usage_ends_with_one_and_help_with_zero() {
-    for words in ["", "nope", "get", "get pods --nope", "scale job x", "delete", "wait job/x"] {
-        assert_eq!(Fake::new().run(words).code, 1, "{words}");
+    for words in ["get", "scale job x", "delete", "wait job/x", "frobnicate", "node --nope"] {
+        let ran = Fake::new().run(words);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{words}");
+        let lines: Vec<&str> = ran.err.lines().collect();
+        assert!(lines[0].starts_with("error: ") && lines[1].starts_with("See 'pinnace "), "{words}: {}", ran.err);
+    }
+    let nope = "error: unknown flag: --nope\nSee 'pinnace get --help' for usage.\n";
+    Fake::new().run("get pods --nope").is(1, "", nope).asked(&[]);
+    for words in ["", "rollout"] {
+        let ran = Fake::new().run(words);
+        assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("Usage: pinnace"), "{words}: {ran:?}");
     }
     for words in ["--help", "get --help", "-h", "--version", "rollout undo --help"] {
         assert_eq!(Fake::new().run(words).code, 0, "{words}");

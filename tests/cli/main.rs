@@ -6,6 +6,7 @@ mod fake;
 mod flags;
 mod look;
 mod steer;
+mod watch;
 
 /// Paths that many tests have in common.
 pub const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";

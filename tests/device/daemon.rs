@@ -160,6 +160,63 @@ fn clients_that_wait_outlast_a_restart() {
     assert!(fs::read_to_string(&waited).unwrap().ends_with("job.batch/gated condition met\n"));
 }
 
+fn map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{v: '{value}'}}\n")
+}
+
+/// A watch shows what changed while it was blind, and nothing twice. It is held still meanwhile, as it would look again
+/// before anything can happen.
+#[test]
+fn watches_outlast_a_restart() {
+    let mut device = Device::start(&[]);
+    device.apply(&[map("gone", "1"), map("kept", "1"), map("other", "1")].join("---\n"));
+    let sees = |words: &'static str| move |printed: &str| printed.contains(words);
+    let values = "jsonpath={.metadata.name}={.data.v}{\"\\n\"}";
+    let mut clients = [
+        waiting(&device, &["get", "cm", "-w", "-o", values], sees("other")),
+        waiting(&device, &["get", "cm", "-w", "--output-watch-events", "--no-headers"], sees("other")),
+        waiting(&device, &["get", "cm", "kept", "-w", "-o", "name"], sees("kept")),
+        waiting(&device, &["events", "-w", "--no-headers"], sees("Starting")),
+    ];
+    let all = |word| clients.iter().for_each(|(client, _)| signal(client.id(), word));
+    let eventually = |device: &Device, at: usize, words: &str| {
+        let printed: &std::path::Path = &clients[at].1;
+        let shown = || fs::read_to_string(printed).unwrap();
+        device.eventually(&format!("{words} is shown, {}", shown()), |_| shown().contains(words).then_some(()));
+    };
+    all(Signal::SIGSTOP);
+    device.crash();
+    device.boot();
+    device.ok(&["delete", "cm", "gone"]);
+    device.apply(&[map("new", "1"), map("other", "2")].join("---\n"));
+    all(Signal::SIGCONT);
+    (0..2).for_each(|at| eventually(&device, at, "new"));
+    // The same with a node that is told to end, and watches that look at once.
+    assert_eq!(device.stop(), 0);
+    device.boot();
+    device.apply(&map("last", "1"));
+    (0..2).for_each(|at| eventually(&device, at, "last"));
+    eventually(&device, 3, "(x3 over");
+    device.ok(&["delete", "cm", "kept"]);
+    eventually(&device, 0, "last=1\nkept=1\n");
+    eventually(&device, 2, "kept\nconfigmap/kept\n");
+    for (client, _) in &mut clients {
+        assert!(client.try_wait().unwrap().is_none(), "it goes on");
+        signal(client.id(), Signal::SIGTERM);
+        client.wait().unwrap();
+    }
+    let shown = clients.map(|(_, printed)| fs::read_to_string(printed).unwrap());
+    let first = "gone=1\nkept=1\nother=1\n";
+    assert_eq!(shown[0], format!("{first}gone=1\nnew=1\nother=2\nlast=1\nkept=1\n"));
+    let words = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let rows: Vec<String> = shown[1].lines().map(words).collect();
+    assert_eq!(rows[..3], ["ADDED gone", "ADDED kept", "ADDED other"]);
+    assert_eq!(rows[3..], ["DELETED gone", "ADDED new", "MODIFIED other", "ADDED last", "DELETED kept"]);
+    assert_eq!(shown[2], "configmap/kept\nconfigmap/kept\n");
+    let starts: Vec<&str> = shown[3].lines().filter(|line| line.contains("Starting pinnace.")).collect();
+    assert_eq!(starts.len(), 3, "{}", shown[3]);
+}
+
 #[test]
 fn what_a_container_writes_is_followed_as_it_comes() {
     let device = Device::start(&[]);

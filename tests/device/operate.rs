@@ -1,5 +1,6 @@
 //! What an operator does with a node that runs: new settings without a restart, figures, a look into the loop, a report.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -102,14 +103,23 @@ fn figures_are_on_the_loopback_port_and_nothing_else() {
     device.ok(&["get", "nodes"]);
 }
 
-/// Every figure of the dashboard is one that the node has.
+/// Every figure of the dashboard is one that the node has, and the manual has every figure of the node.
 #[test]
-fn the_dashboard_uses_figures_that_exist() {
+fn the_dashboard_and_the_manual_have_the_figures_that_exist() {
     let device = Device::start(&[]);
     let mut stream = std::os::unix::net::UnixStream::connect(device.socket()).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut have = String::new();
     stream.read_to_string(&mut have).unwrap();
+    let described = include_str!("../../docs/operations.md").lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `pinnace_")?.split_once('`')?;
+        Some(format!("{} {}", name.split('{').next()?, rest.split('|').nth(1)?.trim()))
+    });
+    let served = have.lines().filter_map(|line| line.strip_prefix("# TYPE pinnace_").map(str::to_string));
+    let (described, mut served): (BTreeSet<_>, BTreeSet<_>) = (described.collect(), served.collect());
+    // A disk that the kernel does not count for, as a tmpfs, has none.
+    served.insert("disk_bytes_written_total counter".into());
+    assert_eq!(described, served);
     let dashboard: Value = serde_json::from_str(include_str!("../../docs/grafana-dashboard.json")).unwrap();
     let mut used = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -200,6 +210,8 @@ fn a_new_device_is_made_ready_and_its_settings_run_a_node() {
     assert!(request.starts_with("-----BEGIN CERTIFICATE REQUEST-----\n"), "{request}");
     let again = device.say(&["init", "--dir", &at("etc")]);
     assert!(again.code == 1 && again.err.contains("--force"), "{again:?}");
+    let secured = device.say(&["init", "--dir", &at("tls"), "--broker", "mqtts://b.example"]);
+    assert!(secured.err.ends_with(&format!("pinnace doctor --config {}\n", at("tls/config.yaml"))), "{secured:?}");
     let claim = device.say(&["init", "--dir", &at("other"), "--claim", "t0ken"]);
     assert!(claim.code == 1 && claim.err.contains("--claim is not supported"), "{claim:?}");
     assert!(!device.path().join("other").exists());

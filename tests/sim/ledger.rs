@@ -64,6 +64,7 @@ impl Ledger {
             | Effect::SweepImages(_)
             | Effect::Answer { .. }
             | Effect::Publish(_)
+            | Effect::Hold { .. }
             | Effect::AllStopped => {}
         }
     }

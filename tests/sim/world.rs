@@ -19,6 +19,7 @@ use crate::faults::{At, Blow, Fault, How};
 use crate::kernel::{Kernel, News};
 use crate::ledger::Ledger;
 use crate::peace;
+use crate::room::Room;
 use crate::script::{self, Script};
 
 /// The daemon while it lives.
@@ -40,6 +41,7 @@ pub struct World {
     pub kernel: Kernel,
     pub broker: Broker,
     pub disk: CrashBackend,
+    pub room: Room,
     pub daemon: Option<Daemon>,
     /// Faults that are to come, one after the other.
     pub blows: VecDeque<Blow>,
@@ -87,6 +89,7 @@ impl World {
             kernel,
             broker: Broker::default(),
             disk: CrashBackend::new(),
+            room: Room::default(),
             daemon: None,
             blows: VecDeque::new(),
             armed: None,
@@ -240,7 +243,7 @@ impl World {
         let Some(mut daemon) = self.daemon.take() else { return };
         self.turns += 1;
         self.turns_since_start += 1;
-        let seen = Observed { seen: std::mem::take(&mut daemon.inbox) };
+        let seen = Observed { seen: self.room.show(&mut daemon.inbox, &mut self.broker) };
         let now = self.now();
         let plan = self.decide(&daemon.state, &seen, &now);
         let clock_was_set = std::mem::take(&mut self.clock_was_set);
@@ -252,6 +255,7 @@ impl World {
             Ok(news) => {
                 daemon.wake = if self.bug == Some(Bug::NeverWake) { Wake::default() } else { plan.wake };
                 self.is_settled(&daemon.state, &plan, &now);
+                self.room.after(&seen.seen, &plan.effects, &daemon.state);
                 self.checks.after_turn(&daemon.state, &self.kernel, &now);
                 self.daemon = Some(daemon);
                 self.tell(news);
@@ -358,6 +362,7 @@ impl World {
                 | Effect::SweepImages(_)
                 | Effect::Answer { .. }
                 | Effect::Publish(_)
+                | Effect::Hold { .. }
                 | Effect::AllStopped => {}
             }
         }
@@ -470,6 +475,7 @@ impl World {
         }
         self.crashes += 1;
         self.daemon = None;
+        self.room.died();
         self.effects_left = None;
         let away = Duration::from_secs(self.random.next() % 600);
         if power {
@@ -519,6 +525,7 @@ impl World {
         self.armed = None;
         self.disk.is_well();
         self.effects_left = None;
+        self.room.is_made();
         self.settle();
         self.act(script::Act::SetClock);
         self.settle();

@@ -11,10 +11,12 @@ use super::help;
 mod change;
 mod look;
 mod operate;
+mod wrong;
 
 pub use change::*;
 pub use look::*;
 pub use operate::*;
+pub use wrong::told;
 
 #[derive(Debug, Parser)]
 #[command(

@@ -7,9 +7,10 @@ use serde_json::json;
 use super::*;
 use crate::core::step;
 use crate::model::node::Facts;
+use crate::model::seen::Content;
 use crate::model::{
-    BootId, Booted, ConfigMap, DaemonSet, DaemonSetStatus, JobStatus, Namespace, Now, Observed, Propagation, Seen,
-    State, Timestamp, Write,
+    BootId, Booted, ConfigMap, DaemonSet, DaemonSetStatus, JobStatus, Namespace, Now, Observed, Propagation, Push,
+    PushId, Scope, Seen, SetKey, State, Timestamp, Write,
 };
 
 fn now() -> Now {
@@ -94,6 +95,23 @@ fn a_name_is_taken_once_and_needs_its_namespace() {
     elsewhere.meta.namespace = "x".into();
     refused(create(s, elsewhere), Reason::NotFound, "namespaces \"x\" not found");
     refused(replace(s, map("b", json!({}))), Reason::NotFound, "configmaps \"b\" not found");
+}
+
+/// Whoever waits for its end goes by the uid; that of the object which took the name would be waited for without end.
+#[test]
+fn a_delete_is_answered_with_what_was_deleted_though_a_set_takes_its_place() {
+    let s = &mut booted_state();
+    let mine = create(s, map("a", json!({}))).unwrap();
+    let set = SetKey { scope: Scope::All, slot: "x".into() };
+    let content = Ok(Content { records: vec![map("a", json!({})).into()], warnings: Vec::new() });
+    let push = Push { id: PushId(1), set, sha: "1".into(), empty: false, header: None, content };
+    let plan = step(s, &Observed { seen: vec![Seen::Pushed(Box::new(push))] }, &now());
+    s.apply(&plan.writes);
+    let key = mine.key();
+    let ask_it = Ask::Delete { key: key.clone(), grace_s: None, propagation: Propagation::Background, if_uid: None };
+    let gone = ask(s, ask_it, false).unwrap();
+    assert_ne!(s.get(&key).unwrap().meta().uid, mine.meta().uid, "the set's object is there");
+    assert_eq!(gone.meta().uid, mine.meta().uid);
 }
 
 #[test]

@@ -374,3 +374,73 @@ fn each_message_with_a_word_of_its_own_has_its_own_answer() {
     let waiting = w.state.of_kind(Kind::Ack).count();
     assert!((ACKS_MAX..=ACKS_MAX + 1).contains(&waiting), "{waiting} wait");
 }
+
+fn short_of_room(push: Push) -> Seen {
+    Seen::NoRoom(Box::new(push), Lack { bytes: 3000, why: "the disk is full".into() })
+}
+
+fn message(slot: &str, sha: &str, header: Option<Header>, content: Result<Vec<Record>, Failure>) -> Push {
+    let content = content.map(|records| Content { records, warnings: vec![] });
+    Push { id: PushId(1), set: all(slot), sha: sha.into(), empty: false, header, content }
+}
+
+/// Nothing durable may be needed where there is no room; what stays in force stays.
+#[test]
+fn a_set_without_room_is_refused_for_now_and_held() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", rev(1), vec![map("a", "1")]);
+    let before = w.set(&all("x")).clone();
+    let waits = message("x", "2", rev(2), Ok(vec![map("a", "2")]));
+    let durable = w.see(short_of_room(waits.clone()));
+    assert!(!durable && *w.set(&all("x")) == before && w.value("a").as_deref() == Some("1"));
+    assert_eq!(w.result(), "Rejected");
+    let ack = w.ack().unwrap();
+    assert_eq!((&ack["rev"], &ack["id"], &ack["status"]["code"]), (&json!(1), &json!("cli"), &json!(503)));
+    let held = |w: &World| {
+        w.effects.iter().any(|effect| matches!(effect, Effect::Hold { push, refused: false, .. } if **push == waits))
+    };
+    assert!(held(&w) && !is_in_force(&w.state, &waits));
+    let told = |w: &World| {
+        let events = w.state.of_kind(Kind::Event).filter_map(|e| e.as_event());
+        events.filter(|e| e.reason == "SetWaitsForRoom").map(|e| e.count).collect::<Vec<u32>>()
+    };
+    assert_eq!(told(&w), [1]);
+    w.see(short_of_room(waits.clone()));
+    assert!(held(&w) && told(&w) == [1], "a broker that says it again is no event");
+    // There is room: it comes as any message does.
+    w.see(Seen::Pushed(Box::new(waits.clone())));
+    assert_eq!((w.result().as_str(), w.value("a").as_deref()), ("Committed", Some("2")));
+    assert!(is_in_force(&w.state, &waits));
+}
+
+#[test]
+fn what_would_not_come_into_force_is_answered_as_ever() {
+    let mut w = World::new();
+    w.push(&all("x"), "5", rev(5), vec![map("a", "5")]);
+    let broken = Err(Failure::new(Reason::BadRequest, "line 3: no"));
+    for (push, result, is_held) in [
+        (message("x", "5", rev(5), Ok(vec![map("a", "5")])), "Unchanged", false),
+        (message("x", "4", rev(4), Ok(vec![map("a", "4")])), "Stale", false),
+        // To be noted when there is room.
+        (message("x", "6", rev(6), broken), "Rejected", true),
+    ] {
+        let revision = w.state.revision;
+        w.see(short_of_room(push));
+        assert_eq!((w.result().as_str(), w.state.revision), (result, revision));
+        let is_hold = |effect: &Effect| matches!(effect, Effect::Hold { refused: true, .. });
+        assert_eq!(w.effects.iter().any(is_hold), is_held, "{:?}", w.effects);
+    }
+    assert_ne!(w.ack().unwrap()["status"]["code"], 503, "the fault of the message is told, not that of the disk");
+}
+
+#[test]
+fn a_slot_is_in_the_force_of_its_last_message() {
+    let mut w = World::new();
+    let (one, empty) =
+        (message("x", "1", None, Ok(vec![map("a", "1")])), Push { empty: true, ..message("x", "", None, Ok(vec![])) });
+    assert!(!is_in_force(&w.state, &one) && is_in_force(&w.state, &empty));
+    w.push(&all("x"), "1", None, vec![map("a", "1")]);
+    assert!(is_in_force(&w.state, &one) && !is_in_force(&w.state, &empty));
+    w.push_empty(&all("x"));
+    assert!(!is_in_force(&w.state, &one) && is_in_force(&w.state, &empty));
+}

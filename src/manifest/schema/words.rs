@@ -461,7 +461,7 @@ const WORDS: &[Words] = &[
     ),
     ("Namespace", "A place for names.", &[("spec", "Nothing to set.")]),
     ("NamespaceSpec", "Nothing to set.", &[("finalizers", "What must be done before it goes.")]),
-    ("Node", "This device.", &[("spec", "Whether it starts pods.")]),
+    ("Node", "This device.", &[("spec", "Whether the node starts pods.")]),
     (
         "NodeSpec",
         "Whether the node starts pods.",

@@ -48,7 +48,7 @@ fn conditions(node: &Node) -> Vec<Value> {
             ("LimitsEnforced", false, "HostLacksSupport", shortcomings.join("; "))
         },
         match &node.status.facts.disk_pressure {
-            Some(why) => ("DiskPressure", true, "NoRoomForReserve", why.clone()),
+            Some(why) => ("DiskPressure", true, "KubeletHasDiskPressure", why.clone()),
             None => ("DiskPressure", false, "ReserveIsKept", "the store has its reserve of disk".into()),
         },
         if held {

@@ -1,9 +1,10 @@
 //! A medium that fails while a store is opened: whatever operation it is, nothing is called damaged that is not, so the file
-//! stays where it is, and the next start finds all of it.
+//! stays where it is, and the next start finds all of it. And one that is full while a store writes.
 
 use std::cell::Cell;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::UNIX_EPOCH;
 
 use redb::{Database, DatabaseError, StorageBackend};
 
@@ -15,6 +16,7 @@ const MOVED: &str = "pinnace.redb.damaged-1";
 thread_local! {
     /// The operation that fails, counted down; none fails at 0. A test has its thread for itself, and redb makes none.
     static UNTIL: Cell<u64> = const { Cell::new(0) };
+    static HOW: Cell<i32> = const { Cell::new(libc::EIO) };
 }
 
 /// A file with an operation that fails, and it alone, as the kernel tells it.
@@ -24,7 +26,7 @@ struct Failing(fs::File);
 fn count() -> io::Result<()> {
     let left = UNTIL.get();
     UNTIL.set(left.saturating_sub(1));
-    if left == 1 { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    if left == 1 { Err(io::Error::from_raw_os_error(HOW.get())) } else { Ok(()) }
 }
 
 impl StorageBackend for Failing {
@@ -147,5 +149,38 @@ fn an_error_of_the_medium_in_the_good_copy_is_no_damage() {
             println!("the good copy: each of {} operations", at - 1);
             break;
         }
+    }
+}
+
+/// Whichever operation of a commit it is, with the reserve that commit is made, and so are those after it.
+#[test]
+fn a_commit_that_finds_the_disk_full_is_made_with_the_reserve() {
+    let dir = filled();
+    HOW.set(libc::ENOSPC);
+    for at in 1.. {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::copy(dir.path().join(FILE), scratch.path().join(FILE)).unwrap();
+        let places = Places { database: failing, ..Places::of(scratch.path()) };
+        let (mut store, loaded) = open_or_recover(&places).ok().unwrap();
+        store.reserve = Some(Reserve::of(scratch.path()));
+        store.keep_reserve();
+        let kept = scratch.path().join("pinnace.reserve");
+        File::options().write(true).open(&kept).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        let next = loaded.revision + 1;
+        UNTIL.set(at);
+        store.commit(next, &[put("d", next), delete("b")], true).unwrap();
+        if UNTIL.replace(0) > 0 {
+            assert!(at > 5, "only {at} operations");
+            return;
+        }
+        assert!(
+            fs::metadata(kept).unwrap().modified().unwrap() > UNIX_EPOCH,
+            "it was given up, and there was room for another"
+        );
+        assert_eq!(store.shortage(), None);
+        store.commit(next + 1, &[put("e", next + 1)], true).unwrap();
+        let (_, loaded) = reopen(store, scratch.path());
+        let expected = expect(&[("a", 1), ("c", 2001), ("d", next), ("e", next + 1)]);
+        assert_eq!((rows(&loaded), loaded.note), (expected, None), "operation {at}");
     }
 }

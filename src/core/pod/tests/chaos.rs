@@ -117,7 +117,11 @@ impl Chaos {
                 self.evidence.retain(|id, _| id.pod != uid);
             }
             Effect::Project(..) | Effect::Pull(_) | Effect::SweepImages(_) => {}
-            Effect::AllStopped | Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) => {}
+            Effect::AllStopped
+            | Effect::Answer { .. }
+            | Effect::Settle(_)
+            | Effect::Publish(_)
+            | Effect::Hold { .. } => {}
         }
     }
 

@@ -276,7 +276,9 @@ fn short(effect: &Effect) -> String {
         Effect::Pull(pull) => format!("pull {}", pull.reference),
         Effect::SweepImages(kept) => format!("sweep images but {}", kept.len()),
         Effect::AllStopped => "all stopped".to_string(),
-        Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) => panic!("not of a pod: {effect:?}"),
+        Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) | Effect::Hold { .. } => {
+            panic!("not of a pod: {effect:?}")
+        }
     }
 }
 

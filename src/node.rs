@@ -30,7 +30,9 @@ use crate::clock::{Alarm, Clock};
 use crate::config::Config;
 use crate::core::{status, step};
 use crate::link::{Before, LinkHandle, Up};
-use crate::model::{Ask, AskId, Effect, Failure, LinkSeen, Now, Observed, Plan, Publication, Reason, Seen, State};
+use crate::model::{
+    Ask, AskId, Effect, EventType, Failure, LinkSeen, Now, Observed, Plan, Publication, Reason, Seen, State,
+};
 use crate::runtime::probe::clock_is_synchronised;
 use crate::runtime::{Runtime, rest};
 use crate::store::Store;
@@ -270,6 +272,8 @@ impl Daemon {
                     let _ = caller.send((answer, warnings));
                 }
             }
+            Effect::Log(EventType::Normal, line) => tracing::info!("{line}"),
+            Effect::Log(EventType::Warning, line) => tracing::warn!("{line}"),
             Effect::Settle(push) => self.tell(Up::Settle(push)),
             Effect::Publish(Publication::Ack { key, revision, body }) => self.tell(Up::Ack { key, revision, body }),
             Effect::Pull(pull) => self.images.pull_for_pods(pull),

@@ -536,7 +536,11 @@ fn discovery_is_told_in_both_forms() {
             (&jobs["resource"], &jobs["categories"], &jobs["scope"]),
             (&json!("jobs"), &json!(["all"]), &json!("Namespaced"))
         );
-        assert!(world.read("/version").await.1["gitVersion"].as_str().unwrap().starts_with("v1.32.0+pinnace-"));
+        let (_, version) = world.read("/version").await;
+        assert!(version["gitVersion"].as_str().unwrap().starts_with("v1.32.0+pinnace-"));
+        let go = [("x86_64", "amd64"), ("aarch64", "arm64"), ("arm", "arm"), ("riscv64", "riscv64")];
+        let here = go.iter().find(|(rust, _)| *rust == std::env::consts::ARCH).unwrap();
+        assert_eq!(version["platform"], format!("linux/{}", here.1));
     });
 }
 

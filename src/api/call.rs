@@ -14,7 +14,7 @@ use super::reply::{self, Reply};
 use super::route::{self, Part, Route, Target};
 use super::{Handle, discovery, images, logs, read, scale, update, usage, write};
 use crate::manifest::{self, Strictness};
-use crate::model::{Failure, Reason};
+use crate::model::{Failure, Kind, Reason};
 
 /// A request body may be this large: a set's 100 KiB many times over, and what etcd allows a Kubernetes object.
 pub const BODY_BYTES_MAX: usize = 1536 * 1024;
@@ -107,7 +107,10 @@ async fn object(handle: &Handle, target: Target, name: &str, call: Call) -> Resu
         Method::GET => read::get(handle, &target, name, &call),
         Method::PUT if allows(&target, "update") => write::replace(handle, &target, name, call).await,
         Method::PATCH if allows(&target, "patch") => write::patch(handle, &target, name, call).await,
-        Method::DELETE if allows(&target, "delete") => write::delete(handle, &target, name, call).await,
+        // A set is refused there too, with what takes it away.
+        Method::DELETE if allows(&target, "delete") || target.kind == Kind::Set => {
+            write::delete(handle, &target, name, call).await
+        }
         _ => Err(wrong_method()),
     }
 }

@@ -8,6 +8,7 @@ use super::route::{self, Part};
 use super::usage;
 use crate::manifest::view::KUBERNETES_VERSION;
 use crate::model::Kind;
+use crate::model::node::go_architecture;
 
 /// Groups beside the core one, each with its versions, the preferred one first.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -37,7 +38,7 @@ pub fn version() -> Value {
         "buildDate": "",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{}", std::env::consts::OS, go_architecture(std::env::consts::ARCH)),
     })
 }
 

@@ -12,7 +12,7 @@ use super::reply::{self, Reply};
 use super::route::Target;
 use super::{Handle, json_patch};
 use crate::manifest::{self, Decoded, Strictness, view};
-use crate::model::{Ask, Cause, Failure, Key, Kind, Propagation, Reason, Record, State, Uid};
+use crate::model::{Ask, Cause, Failure, Key, Kind, Owner, Propagation, Reason, Record, State, Uid};
 
 /// A patch that names no revision is tried again this often when somebody else was faster.
 const PATCH_TRIES_MAX: u32 = 5;
@@ -20,10 +20,28 @@ const PATCH_TRIES_MAX: u32 = 5;
 pub async fn create(handle: &Handle, target: &Target, call: Call) -> Result<Reply, Failure> {
     let (strictness, dry_run) = (call.strictness()?, call.query.dry_run()?);
     let value = required(call.document().await?)?;
-    let decoded = decode(value, target, strictness)?;
+    let owner = (target.kind == Kind::Job).then(|| cron_job_of(&value)).flatten();
+    let mut decoded = decode(value, target, strictness)?;
+    decoded.record.meta_mut().owner = owner;
     let (result, warnings) = handle.ask(Ask::Create(Box::new(decoded.record)), dry_run).await;
     let reply = reply::json(StatusCode::CREATED, &shown(handle, target, &*result?));
     Ok(reply::with_warnings(reply, &joined(decoded.warnings, warnings)))
+}
+
+/// The CronJob that a Job is made of, by `kubectl create job --from` too. Admission sees whether it is there; every other
+/// owner is the node's to name.
+fn cron_job_of(job: &Value) -> Option<Owner> {
+    let references = job.pointer("/metadata/ownerReferences")?.as_array()?;
+    let text = |of: &Value, field: &str| of.get(field)?.as_str().map(str::to_string);
+    let is_one = |of: &&Value| {
+        of["kind"] == "CronJob" && of["controller"] == true && text(of, "apiVersion").is_some_and(is_batch)
+    };
+    let of = references.iter().find(is_one)?;
+    Some(Owner { kind: Kind::CronJob, name: text(of, "name")?, uid: Uid::new(text(of, "uid")?) })
+}
+
+fn is_batch(api_version: String) -> bool {
+    api_version.starts_with("batch/")
 }
 
 pub async fn replace(handle: &Handle, target: &Target, name: &str, call: Call) -> Result<Reply, Failure> {

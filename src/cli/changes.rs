@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::args::{DryRun, FileArgs, ReplaceArgs};
+use crate::model::Kind;
+
+use super::args::{DryRun, FileArgs, How, ReplaceArgs};
 use super::delete::until_gone;
 use super::fail::Fail;
 use super::files::{self, Check, Document};
@@ -34,7 +36,7 @@ pub async fn apply(args: &FileArgs, s: &mut Session) -> Result<(), Fail> {
     each(args, &Verb::Apply, s).await
 }
 
-pub async fn create(args: &FileArgs, s: &mut Session) -> Result<(), Fail> {
+pub async fn create_files(args: &FileArgs, s: &mut Session) -> Result<(), Fail> {
     each(args, &Verb::Create, s).await
 }
 
@@ -43,17 +45,14 @@ pub async fn replace(args: &ReplaceArgs, s: &mut Session) -> Result<(), Fail> {
 }
 
 async fn each(args: &FileArgs, verb: &Verb, s: &mut Session) -> Result<(), Fail> {
-    let format = Format::parse(args.output.as_deref())?;
-    if format == (Format::Table { wide: true }) {
-        return Err(Fail::other("unable to match a printer suitable for the output format \"wide\""));
-    }
+    let format = format(&args.how)?;
     let (documents, fails) = files::read(&args.files.filename, args.files.recursive, Check::Whole);
     fails.iter().for_each(|fail| s.report(fail));
     let mut first = true;
     for document in documents {
-        match one(args, verb, document, s).await {
+        match one(&args.how, verb, document, s).await {
             Ok(done) => {
-                let text = text(&done, &format, args.dry.run, first)?;
+                let text = text(&done, &format, args.how.dry.run, first)?;
                 s.out.text(&text)?;
                 first = false;
             }
@@ -64,6 +63,23 @@ async fn each(args: &FileArgs, verb: &Verb, s: &mut Session) -> Result<(), Fail>
     Ok(())
 }
 
+/// `create` of one object that no file holds.
+pub async fn create_document(document: Document, how: &How, s: &mut Session) -> Result<(), Fail> {
+    let format = format(how)?;
+    let done = one(how, &Verb::Create, document, s).await?;
+    let text = text(&done, &format, how.dry.run, true)?;
+    s.out.text(&text)
+}
+
+fn format(how: &How) -> Result<Format, Fail> {
+    match Format::parse(how.output.as_deref())? {
+        Format::Table { wide: true } => {
+            Err(Fail::other("unable to match a printer suitable for the output format \"wide\""))
+        }
+        format => Ok(format),
+    }
+}
+
 fn text(done: &Done, format: &Format, dry_run: DryRun, first: bool) -> Result<String, Fail> {
     if let Some(text) = if first { format.show(&done.object)? } else { format.show_next(&done.object)? } {
         let separator = if *format == Format::Yaml && !first { "---\n" } else { "" };
@@ -72,16 +88,16 @@ fn text(done: &Done, format: &Format, dry_run: DryRun, first: bool) -> Result<St
     Ok(format!("{} {}{}\n", name(&done.object), done.word, dry_run.told()))
 }
 
-async fn one(args: &FileArgs, verb: &Verb, mut document: Document, s: &mut Session) -> Result<Done, Fail> {
-    let given = args.at.namespace.clone().or_else(|| s.namespace.clone());
+async fn one(how: &How, verb: &Verb, mut document: Document, s: &mut Session) -> Result<Done, Fail> {
+    let given = how.at.namespace.clone().or_else(|| s.namespace.clone());
     let namespace = document.place(given.as_deref())?;
     if document.kind.names().namespaced {
         map_mut(&mut document.value, &["metadata"]).insert("namespace".into(), namespace.clone().into());
     }
     match verb {
-        Verb::Apply => apply_one(&document, &namespace, args.dry.run, s).await,
-        Verb::Create => create_one(&document, &namespace, args.dry.run, "created", s).await,
-        Verb::Replace { force } => replace_one(&document, &namespace, args.dry.run, *force, s).await,
+        Verb::Apply => apply_one(&document, &namespace, how.dry.run, s).await,
+        Verb::Create => create_one(&document, &namespace, how.dry.run, "created", s).await,
+        Verb::Replace { force } => replace_one(&document, &namespace, how.dry.run, *force, s).await,
     }
 }
 
@@ -102,8 +118,18 @@ async fn create_one(
     }
     let path = path(&target::collection(document.kind, Some(namespace)), dry_run);
     let created = s.client.post(&path, &document.value).await;
-    let object = created.map_err(|fail| fail.when(format!("error when creating {:?}", document.source)))?;
-    Ok(Done { object, word })
+    Ok(Done { object: created.map_err(|fail| not_created(document, fail))?, word })
+}
+
+/// kubectl has other words for what no file asked for, and none for a namespace.
+fn not_created(document: &Document, fail: Fail) -> Fail {
+    match (fail, document.source.as_str()) {
+        (Fail::Refused(no), "") if document.kind != Kind::Namespace => {
+            Fail::other(format!("failed to create {}: {}", document.kind.names().singular, no.message))
+        }
+        (fail, "") => fail,
+        (fail, source) => fail.when(format!("error when creating {source:?}")),
+    }
 }
 
 async fn replace_one(

@@ -9,7 +9,7 @@ use super::fail::Fail;
 use super::json::{list_at, text_at};
 use super::target::{self, Object, Target, singular};
 use super::term::{Progress, warn};
-use super::{Session, files, watch};
+use super::{Session, files, image, watch};
 
 pub async fn run(args: &DeleteArgs, s: &mut Session) -> Result<(), Fail> {
     let limit = watch::limit(&args.timeout)?;
@@ -61,7 +61,7 @@ async fn victims(args: &DeleteArgs, s: &mut Session) -> Result<Vec<Object>, Fail
         Target::Named(named) => {
             let namespace = s.namespace(&args.at);
             let victim = |(kind, name)| Object { kind, namespace: namespace.clone(), name };
-            Ok(named.into_iter().map(victim).collect())
+            Ok(image::resolve(named, s).await?.into_iter().map(victim).collect())
         }
         Target::Kinds { .. } if !args.all && args.selector.is_none() => {
             Err(Fail::other("resource(s) were provided, but no name was specified"))

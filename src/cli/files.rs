@@ -74,7 +74,7 @@ pub fn objects(from: &FromFiles, at: &Namespace, s: &mut Session) -> Vec<Object>
     objects
 }
 
-type Text = Result<(String, Vec<u8>), Fail>;
+pub type Text = Result<(String, Vec<u8>), Fail>;
 
 fn standard_input() -> Vec<Text> {
     let text = bounded(std::io::stdin().lock());
@@ -110,11 +110,7 @@ fn texts(path: &Path, recursive: bool) -> Vec<Text> {
 
 /// The manifests in a directory, by name.
 fn list(directory: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Fail> {
-    let failed = |e: std::io::Error| Fail::other(format!("cannot read the directory {}: {e}", directory.display()));
-    let entries = std::fs::read_dir(directory).map_err(failed)?;
-    let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    sorted::by(&mut paths, Ord::cmp);
-    for path in paths {
+    for path in entries(directory)? {
         if path.is_dir() {
             if recursive && depth < DEPTH_MAX {
                 list(&path, recursive, depth + 1, files)?;
@@ -126,7 +122,23 @@ fn list(directory: &Path, recursive: bool, depth: usize, files: &mut Vec<PathBuf
     Ok(())
 }
 
-fn read_file(path: &Path) -> Text {
+/// The files in a directory, by name; not what lies deeper.
+pub fn plain_files(directory: &Path) -> Result<Vec<PathBuf>, Fail> {
+    let mut paths = entries(directory)?;
+    paths.retain(|path| path.is_file());
+    Ok(paths)
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Fail> {
+    let failed = |e: std::io::Error| Fail::other(format!("cannot read the directory {}: {e}", directory.display()));
+    let entries = std::fs::read_dir(directory).map_err(failed)?;
+    let mut paths = entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    sorted::by(&mut paths, Ord::cmp);
+    Ok(paths)
+}
+
+/// A file's name, as messages give it, and what it holds.
+pub fn read_file(path: &Path) -> Text {
     let name = path.display().to_string();
     let text = std::fs::File::open(path).and_then(bounded).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound if name.starts_with("https://") || name.starts_with("http://") => Fail::other(

@@ -15,7 +15,7 @@ use super::patience::Patience;
 use super::table::Rows;
 use super::target::{self, Object, Target, singular};
 use super::watch::{Change, Watch};
-use super::{Session, files, term};
+use super::{Session, files, image, term};
 
 /// One request: all of a kind, or one by name.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ struct Ask {
 
 pub async fn run(args: &GetArgs, s: &mut Session) -> Result<(), Fail> {
     let format = Format::parse(args.output.as_deref())?;
-    let (asks, prefixed) = asks(args, s)?;
+    let (asks, prefixed) = asks(args, s).await?;
     match (args.watch || args.watch_only, format) {
         (true, format) => watch(args, &asks, prefixed, &format, s).await,
         (false, Format::Table { wide }) => tables(args, &asks, prefixed, wide, s).await,
@@ -36,7 +36,7 @@ pub async fn run(args: &GetArgs, s: &mut Session) -> Result<(), Fail> {
 }
 
 /// What to ask for, and whether names are shown with their kind because there are several.
-fn asks(args: &GetArgs, s: &mut Session) -> Result<(Vec<Ask>, bool), Fail> {
+async fn asks(args: &GetArgs, s: &mut Session) -> Result<(Vec<Ask>, bool), Fail> {
     let namespace = s.namespace(&args.at);
     let named = match &args.from {
         from if !from.filename.is_empty() => files::objects(from, &args.at, s),
@@ -47,6 +47,7 @@ fn asks(args: &GetArgs, s: &mut Session) -> Result<(Vec<Ask>, bool), Fail> {
                 return Ok((kinds.into_iter().map(ask).collect(), several));
             }
             Target::Named(named) => {
+                let named = image::resolve(named, s).await?;
                 named.into_iter().map(|(kind, name)| Object { kind, namespace: namespace.clone(), name }).collect()
             }
         },

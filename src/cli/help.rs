@@ -21,7 +21,7 @@ Node:
 
 Change:
   apply         Make objects as the files say
-  create        Create objects from files
+  create        Create objects from files or flags
   replace       Replace objects that are there
   delete        Delete objects, and wait until they are gone
   scale         Set how many pods a Job runs at a time
@@ -73,7 +73,21 @@ Examples:
 pub const CREATE: &str = "\
 Examples:
   pinnace create -f job.yaml
-  pinnace create -f job.yaml --dry-run=client -o yaml";
+  pinnace create -f job.yaml --dry-run=client -o yaml
+  pinnace create job backup-now --from=cronjob/backup";
+
+pub const CREATE_JOB: &str = "\
+Examples:
+  pinnace create job backup-now --from=cronjob/backup
+  pinnace create job hello --image=busybox -- echo hello";
+
+pub const CREATE_CONFIGMAP: &str = "\
+Examples:
+  pinnace create configmap app --from-literal=level=debug --from-file=app.conf";
+
+pub const CREATE_SECRET: &str = "\
+Examples:
+  pinnace create secret generic broker --from-file=password=pw.txt";
 
 pub const REPLACE: &str = "\
 Examples:

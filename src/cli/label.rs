@@ -4,11 +4,11 @@ use serde_json::{Map, Value, json};
 
 use crate::model::Kind;
 
-use super::Session;
 use super::args::{DryRun, LabelArgs};
 use super::fail::Fail;
 use super::json::{entries_at, list_at, text_at};
 use super::target::{self, Target, singular};
+use super::{Session, image};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
@@ -55,7 +55,7 @@ fn parse(word: &str) -> Result<(String, Option<String>), Fail> {
 
 async fn subjects(args: &LabelArgs, words: &[String], s: &Session) -> Result<Vec<(Kind, String)>, Fail> {
     let kinds = match target::parse(words)? {
-        Target::Named(named) => return Ok(named),
+        Target::Named(named) => return image::resolve(named, s).await,
         Target::Kinds { kinds, .. } if args.all || args.selector.is_some() => kinds,
         Target::Kinds { .. } => {
             return Err(Fail::other("resource(s) were provided, but no name was specified"));

@@ -12,6 +12,7 @@
 pub mod args;
 mod changes;
 mod client;
+mod create;
 mod delete;
 mod describe;
 mod duration;
@@ -191,7 +192,7 @@ async fn verb(verb: &Verb, s: &mut Session) -> Result<(), Fail> {
         Verb::Top(Top::Pods(args)) => top::pods(args, s).await,
         Verb::Top(Top::Node(args)) => top::node(args, s).await,
         Verb::Apply(args) => changes::apply(args, s).await,
-        Verb::Create(args) => changes::create(args, s).await,
+        Verb::Create(args) => create::run(args, s).await,
         Verb::Replace(args) => changes::replace(args, s).await,
         Verb::Get(args) => get::run(args, s).await,
         Verb::Describe(args) => describe::run(args, s).await,

@@ -30,6 +30,13 @@ const ALL: [Kind; 4] = [Kind::Pod, Kind::DaemonSet, Kind::CronJob, Kind::Job];
 /// # Errors
 /// A kind that does not exist, or words that do not go together.
 pub fn parse(words: &[String]) -> Result<Target, Fail> {
+    // References have slashes of their own.
+    if let [first, names @ ..] = words
+        && Kind::from_word(first) == Some(Kind::Image)
+        && !names.is_empty()
+    {
+        return Ok(Target::Named(names.iter().map(|name| (Kind::Image, name.clone())).collect()));
+    }
     if words.iter().any(|w| w.contains('/')) {
         return words.iter().map(|w| slashed(w)).collect::<Result<_, _>>().map(Target::Named);
     }
@@ -52,6 +59,9 @@ pub fn slashed(word: &str) -> Result<(Kind, String), Fail> {
     match word.split_once('/') {
         Some((kind, name)) if !kind.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok((kind_of(kind)?, name.to_string()))
+        }
+        Some((kind, reference)) if Kind::from_word(kind) == Some(Kind::Image) && !reference.is_empty() => {
+            Ok((Kind::Image, reference.to_string()))
         }
         Some(_) => Err(Fail::other(format!("{word:?} must be KIND/NAME"))),
         None => Err(Fail::other(format!(
@@ -176,6 +186,8 @@ mod tests {
         check("po,jobs,pods", Target::Kinds { kinds: vec![Kind::Pod, Kind::Job], all: false });
         check("all", Target::Kinds { kinds: ALL.to_vec(), all: true });
         check("job a b", named(&[(Kind::Job, "a"), (Kind::Job, "b")]));
+        check("image x/y:1 z", named(&[(Kind::Image, "x/y:1"), (Kind::Image, "z")]));
+        check("image/x/y:1 pod/b", named(&[(Kind::Image, "x/y:1"), (Kind::Pod, "b")]));
         check("ds/a pod/b", named(&[(Kind::DaemonSet, "a"), (Kind::Pod, "b")]));
         check_refused("pods,jobs a", "single resource type");
         check_refused("pod pod/a", "no need to specify a resource type");

@@ -13,7 +13,7 @@ use super::jsonpath::Template;
 use super::patience::Patience;
 use super::target::{self, Target, singular};
 use super::term::Progress;
-use super::{Session, duration, watch};
+use super::{Session, duration, image, watch};
 
 /// What is waited for.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,7 @@ async fn subjects(args: &WaitArgs, s: &Session) -> Result<Vec<Subject>, Fail> {
     let namespace = s.namespace(&args.at);
     match target::parse(&args.what)? {
         Target::Named(named) => {
+            let named = image::resolve(named, s).await?;
             Ok(named.into_iter().map(|(kind, name)| Subject { kind, namespace: namespace.clone(), name }).collect())
         }
         Target::Kinds { .. } if !args.all && args.selector.is_none() => {

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::model::image::{Disk, ImageSpec};
 use crate::model::{
-    Ask, AskId, Cause, Effect, Failure, Job, Key, Kind, Meta, Pod, PodStatus, Reason, Record, Spec, Uid, pod_defaults,
+    Ask, AskId, Cause, Effect, Failure, Job, Key, Kind, Meta, Owner, Pod, PodStatus, Reason, Record, Scope, Spec, Uid,
+    pod_defaults,
 };
 
 use super::draft::Draft;
@@ -77,7 +78,8 @@ pub fn created(draft: &mut Draft, record: &Record) -> Result<Record, Failure> {
     if draft.find(kind, &meta.namespace, &meta.name).is_some() {
         return Err(Failure::already_exists(kind, &meta.name));
     }
-    *record.meta_mut() = Meta { owner: None, set: None, ..meta };
+    let owner = meta.owner.clone().filter(|owner| is_owner(draft, owner, kind, &meta.namespace));
+    *record.meta_mut() = Meta { owner, set: None, ..meta };
     match &mut record {
         Record::Job(job) => complete_job(job)?,
         Record::Pod(pod) => pod.status = PodStatus::new(&pod.spec),
@@ -94,6 +96,13 @@ pub fn created(draft: &mut Draft, record: &Record) -> Result<Record, Failure> {
         | Record::Ack(_) => {}
     }
     Ok(record)
+}
+
+/// Only a CronJob that is there may be named, by a Job. Kubernetes collects what an owner that is gone is said to have; here
+/// the Job has no owner then, and runs.
+fn is_owner(draft: &Draft, owner: &Owner, of: Kind, namespace: &str) -> bool {
+    let found = draft.find(owner.kind, namespace, &owner.name);
+    of == Kind::Job && owner.kind == Kind::CronJob && found.is_some_and(|found| found.meta().uid == owner.uid)
 }
 
 fn makeable(kind: Kind, name: &str) -> Result<(), Failure> {
@@ -333,7 +342,7 @@ fn deletable(draft: &Draft, key: &Key, if_uid: Option<&Uid>) -> Outcome {
             Err(forbidden(key.kind, &key.name, "this namespace may not be deleted"))
         }
         Kind::Image => found.as_image().map_or(Ok(()), |i| image::removable(draft, i)).map(|()| found),
-        Kind::Set => Err(forbidden(key.kind, &key.name, "sets come from the fleet; publish an empty one on its topic")),
+        Kind::Set => Err(forbidden(key.kind, &key.name, &how_a_set_goes(draft, &found))),
         Kind::Namespace
         | Kind::ConfigMap
         | Kind::Secret
@@ -345,6 +354,16 @@ fn deletable(draft: &Draft, key: &Key, if_uid: Option<&Uid>) -> Outcome {
         | Kind::Event
         | Kind::Ack => Ok(found),
     }
+}
+
+fn how_a_set_goes(draft: &Draft, found: &Record) -> String {
+    let topic = found.as_set().map_or(String::new(), |set| match &set.key.scope {
+        scope @ (Scope::All | Scope::Group(_)) => format!("{scope}/{}", set.key.slot),
+        Scope::Node => format!("node/{}/{}", draft.node().map_or("", |node| node.meta.name.as_str()), set.key.slot),
+    });
+    format!(
+        "it came from the fleet; a tombstone or an empty message on its topic, ROOT/FLEET/d/{topic}, takes away what it brought, and its refusal"
+    )
 }
 
 fn drained(draft: &Draft) -> Result<Record, Failure> {

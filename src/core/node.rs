@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::node::NodeStatus;
+use crate::model::node::{NodeStatus, go_architecture};
 use crate::model::update::{Outcome, UpdateSeen};
 use crate::model::{Booted, Configured, EventType, Kind, Labels, Meta, Namespace, Node, NodeSpec, Uid, sorted};
 
@@ -83,12 +83,7 @@ fn new_meta(identity: &Uid, created: crate::model::Timestamp) -> Meta {
 
 /// The configured labels, and those that every kubelet sets.
 fn all_labels(name: &str, architecture: &str, configured: &Labels) -> Labels {
-    let arch = match architecture {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "armv6l" | "armv7l" => "arm",
-        other => other,
-    };
+    let arch = go_architecture(architecture);
     let mut labels = sorted::map([
         ("kubernetes.io/hostname".to_string(), name.to_string()),
         ("kubernetes.io/os".to_string(), "linux".to_string()),

@@ -3,6 +3,7 @@
 
 mod accept;
 mod realise;
+mod tell;
 
 use serde_json::{Value, json};
 
@@ -42,8 +43,23 @@ pub fn pushed(draft: &mut Draft, push: &Push) {
             let Ok(content) = &push.content else { return };
             commit(draft, push, known, content);
         }
-        Ok(verdict) => answer(draft, push, verdict, None, known.as_ref()),
+        Ok(verdict) => {
+            match (verdict, &known) {
+                (Verdict::Unchanged, Some(set)) => take_back(draft, set),
+                (Verdict::Stale, Some(set)) => tell::stale(draft, set, push),
+                (Verdict::Committed | Verdict::Rejected, _) | (_, None) => {}
+            }
+            answer(draft, push, verdict, None, known.as_ref());
+        }
         Err(why) => reject(draft, push, known, why),
+    }
+}
+
+/// What is in force came again: its sender wants the refused message no more.
+fn take_back(draft: &mut Draft, set: &Set) {
+    if set.rejected.is_some() {
+        tell::taken_back(draft, set);
+        draft.put(Record::Set(Box::new(Set { rejected: None, ..set.clone() })));
     }
 }
 
@@ -244,20 +260,32 @@ fn commit(draft: &mut Draft, push: &Push, known: Option<Set>, content: &Content)
     set.wants = wants;
     // New content is a new wish: what a person deleted under the old one is wanted again.
     set.objects.retain(|_, member| member.state != MemberState::Deleted);
+    let before = tell::Before::of(draft, &set);
     draft.put(Record::Set(Box::new(set.clone())));
     realise(draft);
+    tell::committed(draft, &set, &before);
     answer(draft, push, Verdict::Committed, None, Some(&set));
 }
 
-/// An empty message, unsigned: the fleet wants nothing in this slot any more.
+/// An empty message, unsigned: the fleet wants nothing in this slot any more, nor what was refused there.
 fn emptied(draft: &mut Draft, push: &Push, known: Option<Set>) {
-    let Some(mut set) = known.filter(|set| !set.wants.is_empty() || !set.sha.is_empty()) else { return };
+    let means_something = |set: &Set| !set.wants.is_empty() || !set.sha.is_empty() || set.rejected.is_some();
+    let Some(mut set) = known.filter(means_something) else { return };
+    let before = tell::Before::of(draft, &set);
     set.wants.clear();
     set.sha.clear();
     set.rejected = None;
     set.meta.generation += 1;
-    draft.put(Record::Set(Box::new(set.clone())));
-    realise(draft);
+    let was_ever_in_force = set.rev > 0 || set.has_header;
+    if was_ever_in_force {
+        draft.put(Record::Set(Box::new(set.clone())));
+        realise(draft);
+        tell::emptied(draft, &set, &before);
+    } else {
+        // There is no revision to be remembered.
+        tell::taken_back(draft, &set);
+        draft.delete(&Key::new(Kind::Set, "", &record_name(&set.key)));
+    }
     answer(draft, push, Verdict::Committed, None, Some(&set));
 }
 
@@ -269,6 +297,7 @@ fn reject(draft: &mut Draft, push: &Push, known: Option<Set>, why: Failure) {
     if set.rejected != rejected {
         set.rejected = rejected;
         draft.put(Record::Set(Box::new(set.clone())));
+        tell::refused(draft, &set, &why);
     }
     answer(draft, push, Verdict::Rejected, Some(&why), Some(&set));
 }

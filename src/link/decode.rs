@@ -77,7 +77,10 @@ impl Reader {
     }
 
     fn content(&self, message: &Message, header: &Result<Option<Header>, Failure>) -> Result<Content, Failure> {
-        if message.bad_slot {
+        let is_tombstone =
+            message.payload.is_empty() || header.as_ref().is_ok_and(|h| h.as_ref().is_some_and(|h| h.empty));
+        // A tombstone brings nothing, and is what ends the refusal of a message that came by such a name.
+        if message.bad_slot && !is_tombstone {
             let what = format!("slot {:?} is not 1 to 63 of the characters a-z 0-9 . -", message.set.slot);
             return Err(Failure::new(Reason::BadRequest, what));
         }
@@ -95,7 +98,6 @@ impl Reader {
             self.check_target(header, &message.set)?;
         }
         let content = self.objects(message)?;
-        let is_tombstone = message.payload.is_empty() || header.is_some_and(|header| header.empty);
         let what = match (is_tombstone, content.records.len()) {
             (true, 0) | (false, 1..) => return Ok(content),
             (true, many) => format!("the header says that the set is empty, but {many} objects follow"),
@@ -196,7 +198,10 @@ mod tests {
         refused(reader.read(&message("broken")), Reason::BadRequest, "broken");
         refused(reader.read(&message(b"ab\xffcd".as_slice())), Reason::BadRequest, "byte 2");
         refused(reader.read(&message("x".repeat(101))), Reason::RequestEntityTooLarge, "101 bytes");
-        refused(reader.read(&Message { bad_slot: true, ..message("object") }), Reason::BadRequest, "slot \"shop\"");
+        let at_bad_slot = |text: &str| reader.read(&Message { bad_slot: true, ..message(text) });
+        refused(at_bad_slot("object"), Reason::BadRequest, "slot \"shop\"");
+        refused(at_bad_slot("# pinnace: {\"empty\":true}\nobject"), Reason::BadRequest, "1 objects follow");
+        assert!(at_bad_slot("").content.is_ok() && at_bad_slot("# pinnace: {\"empty\":true}\n").content.is_ok());
         assert!(reader.read(&message("object".repeat(16))).content.is_ok());
     }
 

@@ -37,6 +37,17 @@ pub enum TaintEffect {
     NoExecute,
 }
 
+/// Kubernetes' names of processors (`kubernetes.io/arch`) are those of Go; ours come from Rust or `uname`.
+pub fn go_architecture(name: &str) -> &str {
+    match name {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "armv6l" | "armv7l" => "arm",
+        other => other,
+    }
+}
+
 impl TaintEffect {
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::attempt::VolumeOrder;
 use super::image::{ImageSpec, Pull};
-use super::{AskId, AttemptId, Failure, Key, Lack, Launch, Push, PushId, Record, Timestamp, Uid};
+use super::{AskId, AttemptId, EventType, Failure, Key, Lack, Launch, Push, PushId, Record, Timestamp, Uid};
 
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
@@ -53,6 +53,8 @@ pub enum Effect {
         answer: Result<Arc<Record>, Failure>,
         warnings: Vec<String>,
     },
+    /// A line for the daemon's log.
+    Log(EventType, String),
     /// The message is dealt with and durable: acknowledge it to the broker.
     Settle(PushId),
     Publish(Publication),

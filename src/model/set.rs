@@ -42,6 +42,13 @@ pub struct Set {
     pub has_header: bool,
 }
 
+impl Set {
+    /// How many objects are as it wants them.
+    pub fn objects_met(&self) -> usize {
+        self.objects.values().filter(|member| member.state.why().is_none()).count()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     pub uid: Uid,

@@ -113,6 +113,7 @@ fn effect_in_words(effect: &Effect) -> Value {
         Effect::Project(pod, volume) => json!({ "project": volume.name, "pod": pod.as_str() }),
         Effect::Pull(pull) => json!({ "pull": pull.reference }),
         Effect::SweepImages(kept) => json!({ "sweepImagesBut": kept.len() }),
+        Effect::Log(_, line) => json!({ "log": line }),
         Effect::Answer { id, answer, .. } => json!({ "answer": id.0, "ok": answer.is_ok() }),
         Effect::Settle(push) => json!({ "settle": push.0 }),
         Effect::Publish(Publication::Ack { key, .. }) => json!({ "publish": key.to_string() }),

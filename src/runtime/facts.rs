@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, geteuid, sysconf};
 
-use crate::model::node::Facts;
+use crate::model::node::{Facts, go_architecture};
 
 use super::home::Home;
 
@@ -18,7 +18,7 @@ pub fn gather(home: &Home) -> Facts {
         version: env!("CARGO_PKG_VERSION").into(),
         os_image: os_image(),
         kernel: text(system.as_ref().map(|s| s.release())),
-        architecture: architecture(std::env::consts::ARCH).into(),
+        architecture: go_architecture(std::env::consts::ARCH).into(),
         machine_id: line("/etc/machine-id"),
         hostname: text(system.as_ref().map(|s| s.nodename())),
         internal_ip: internal_ip(),
@@ -31,16 +31,6 @@ pub fn gather(home: &Home) -> Facts {
         shortcomings: home.shortcomings.clone(),
         disk_pressure: None,
         clock_synchronised: super::probe::clock_is_synchronised(),
-    }
-}
-
-/// Kubernetes' names (`kubernetes.io/arch`) are those of Go.
-fn architecture(rust: &str) -> &str {
-    match rust {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        other => other,
     }
 }
 

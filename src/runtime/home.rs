@@ -111,7 +111,9 @@ impl Tree {
 /// Chooses the place, makes the tree and moves the spawner into it. Never fails: what cannot be had is told.
 pub fn settle(choice: &CgroupChoice, data: &Path, spawner: i32) -> Home {
     match choose(choice, data, spawner).and_then(|site| build(&site, spawner)) {
-        Ok(tree) => Home { shortcomings: missing(&tree), tree: Some(tree) },
+        Ok(tree) => {
+            Home { shortcomings: lacking(&tree.controllers, &tree.root).into_iter().collect(), tree: Some(tree) }
+        }
         Err(why) => {
             let tracked = format!(
                 "processes of pods are tracked by descent instead of control groups, and no limit is enforced: {why}"
@@ -121,11 +123,16 @@ pub fn settle(choice: &CgroupChoice, data: &Path, spawner: i32) -> Home {
     }
 }
 
-fn missing(tree: &Tree) -> Vec<String> {
-    let off = cgroup::CONTROLLERS.into_iter().filter(|c| !tree.controllers.iter().any(|have| have == c));
-    let root = tree.root.display();
-    off.map(|c| format!("limits on {c} are not enforced: the cgroup v2 controller {c:?} cannot be had below {root}"))
-        .collect()
+/// One sentence for all controllers that are missing, as the reason is the same.
+fn lacking(there: &[String], root: &Path) -> Option<String> {
+    let off: Vec<&str> = cgroup::CONTROLLERS.into_iter().filter(|c| !there.iter().any(|have| have == c)).collect();
+    let (last, others) = off.split_last()?;
+    let (all, which) = match others {
+        [] => ((*last).to_string(), format!("controller {last:?}")),
+        _ => (format!("{} and {last}", others.join(", ")), "controllers".to_string()),
+    };
+    let root = root.display();
+    Some(format!("limits on {all} are not enforced: the cgroup v2 {which} cannot be had below {root}"))
 }
 
 fn choose(choice: &CgroupChoice, data: &Path, spawner: i32) -> Result<Site, String> {
@@ -252,6 +259,20 @@ fn own_group(self_cgroup: &str, mount: &Mount) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_for_one_reason_is_one_sentence() {
+        let check = |there: &[&str], expected: Option<&str>| {
+            let there: Vec<String> = there.iter().map(|c| (*c).to_string()).collect();
+            assert_eq!(lacking(&there, Path::new("/c")).as_deref(), expected, "{there:?}");
+        };
+        let all = "limits on cpu, memory and pids are not enforced: the cgroup v2 controllers cannot be had below /c";
+        check(&[], Some(all));
+        check(&["memory"], Some(&all.replace("cpu, memory and pids", "cpu and pids")));
+        let one = "limits on memory are not enforced: the cgroup v2 controller \"memory\" cannot be had below /c";
+        check(&["cpu", "pids"], Some(one));
+        check(&["cpu", "memory", "pids"], None);
+    }
 
     #[test]
     fn the_unified_hierarchy_is_found_wherever_it_is() {

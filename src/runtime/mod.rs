@@ -182,6 +182,7 @@ impl Runtime {
             }
             Effect::Pull(_)
             | Effect::SweepImages(_)
+            | Effect::Log(..)
             | Effect::Answer { .. }
             | Effect::Settle(_)
             | Effect::Publish(_)

@@ -2,6 +2,7 @@
 //! node is asked.
 
 mod change;
+mod create;
 mod fake;
 mod flags;
 mod look;

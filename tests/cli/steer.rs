@@ -222,3 +222,40 @@ fn images_are_added_listed_and_forgotten() {
     let ran = Fake::new().run("image add x /nonexistent");
     assert!(ran.err.starts_with("error: the directory /nonexistent: "), "{}", ran.err);
 }
+
+#[test]
+fn an_image_may_be_meant_by_its_reference_or_its_id() {
+    let images = "/apis/pinnace.dev/v1/images";
+    let image = |name: &str, reference: &str, id: &str| {
+        json!({
+            "apiVersion": "pinnace.dev/v1", "kind": "Image", "metadata": {"name": name, "uid": name},
+            "spec": {"reference": reference}, "status": {"id": format!("sha256:{id}")},
+        })
+    };
+    let all = [image("a-b-latest-1", "a/b:latest", "12345"), image("c-2-2", "r.example/c:2", "12399")];
+    let node = || {
+        let fake = Fake::new().on(&get(images), json!({"items": all}));
+        let one = |fake: Fake, image: &Value| {
+            let path = at(images, image["metadata"]["name"].as_str().unwrap());
+            fake.on(&get(&path), image.clone()).on(&format!("DELETE {path}"), json!({}))
+        };
+        all.iter().fold(fake, one)
+    };
+    let check = |words: &str, out: &str| {
+        node().run(&format!("{words} -o name")).is(0, out, "");
+    };
+    let (a, c) = ("image.pinnace.dev/a-b-latest-1\n", "image.pinnace.dev/c-2-2\n");
+    check("get image a/b", a);
+    check("get images docker.io/a/b:latest r.example/c:2", &format!("{a}{c}"));
+    check("get image/r.example/c:2", c);
+    check("get image c-2-2", c);
+    check("get image sha256:12399", c);
+    check("delete image a/b --wait=false", a);
+    let described = node().run("describe image a/b --show-events=false");
+    assert!(described.out.starts_with("Name:         a-b-latest-1\n"), "{described:?}");
+    // What is not there is told as it was typed; three digits are too few.
+    let ran = node().refuse(&get(&at(images, "x%3A1")), not_found("images.pinnace.dev", "x:1")).run("get image x:1");
+    ran.is(1, "", "Error from server (NotFound): images.pinnace.dev \"x:1\" not found\n");
+    let ran = node().run("delete image 1239 1234 sha256:123 -o name --wait=false");
+    assert_eq!((ran.code, ran.out.as_str()), (1, format!("{c}{a}").as_str()));
+}

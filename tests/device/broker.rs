@@ -174,6 +174,52 @@ fn a_set_is_changed_pruned_refused_and_emptied() {
 }
 
 #[test]
+fn a_refusal_that_nobody_wants_any_more_is_taken_back() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    let tombstone = format!("# pinnace: {}\n", json!({"v": 1, "empty": true}));
+    for (slot, clear) in [("vol", ""), ("Batch", ""), ("Batch", tombstone.as_str())] {
+        let push = |text: &str| {
+            ack(&broker, slot, || broker.publish_retained(&format!("pn/demo/d/all/{slot}"), text.as_bytes()))
+        };
+        assert_eq!(push("kind: Nothing\n")["result"], "Rejected");
+        assert_eq!(device.metric("pinnace_sets_rejected"), 1);
+        let refused = device.say(&["delete", "set", &format!("all:{slot}")]).err;
+        assert!(refused.contains("an empty message on its topic") && refused.contains("Forbidden"), "{refused}");
+        let answer = push(clear);
+        assert_eq!(answer["result"], "Committed", "{answer}");
+        assert_eq!(device.metric("pinnace_sets_rejected"), 0);
+    }
+}
+
+#[test]
+fn what_became_of_a_message_is_in_the_log_and_in_the_events_of_its_set() {
+    let broker = Mosquitto::start();
+    let device = device(&broker, &[]);
+    let push = |text: &str| ack(&broker, "x", || broker.publish_retained("pn/demo/d/all/x", text.as_bytes()));
+    push(&config_map("a", "1"));
+    push("kind: Nothing\n");
+    let commits = device.metric("pinnace_commits_total");
+    push("kind: Nothing\n");
+    assert_eq!(device.metric("pinnace_commits_total"), commits);
+    let log = device.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("set all/x: ")).collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    assert!(lines[0].contains("INFO") && lines[0].contains("revision 1 is in force; objects: 1 made"), "{log}");
+    assert!(lines[1].contains("WARN") && lines[1].contains("refused: "), "{log}");
+    device.apply(&config_map("local", "1"));
+    ack(&broker, "y", || broker.publish_retained("pn/demo/d/all/y", config_map("local", "2").as_bytes()));
+    let table = device.ok(&["get", "sets"]);
+    let objects: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().nth(4)).collect();
+    assert_eq!(objects, ["OBJECTS", "1/1", "0/1"], "{table}");
+    assert!(device.ok(&["describe", "set", "all:y"]).contains("  Applied Objects:  0\n"));
+    for said in [device.ok(&["describe", "set", "all:x"]), device.ok(&["get", "events"])] {
+        assert!(said.contains("The set is in force; objects: 1 made"), "{said}");
+        assert!(said.lines().any(|line| line.contains("Warning") && line.contains("Rejected")), "{said}");
+    }
+}
+
+#[test]
 fn a_broker_that_is_absent_dies_or_forgets_changes_nothing() {
     let port = free_port();
     let url = format!("mqtt://127.0.0.1:{port}");

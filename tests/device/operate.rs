@@ -23,6 +23,45 @@ spec:
   - {name: main, command: [sh, -c, 'while :; do :; done']}
 ";
 
+/// Fires once a year, so that only a person makes Jobs of it.
+const YEARLY: &str = "
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: backup}
+spec:
+  schedule: '0 3 1 1 *'
+  successfulJobsHistoryLimit: 1
+  jobTemplate:
+    metadata: {labels: {team: a}}
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+          - {name: main, command: [sh, -c, 'echo hand made']}
+";
+
+#[test]
+fn a_cron_job_is_fired_by_hand() {
+    let device = Device::start(&[]);
+    device.apply(YEARLY);
+    for name in ["first", "second"] {
+        let said = device.ok(&["create", "job", name, "--from=cronjob/backup"]);
+        assert_eq!(said, format!("job.batch/{name} created\n"));
+        device.wait_for("condition=complete", &format!("job/{name}"));
+        assert_eq!(device.ok(&["logs", &format!("job/{name}")]), "hand made\n");
+    }
+    // It counts for the CronJob's history, as in Kubernetes.
+    device.eventually("the older one is gone", |device| (device.items(&["jobs"]).len() == 1).then_some(()));
+    let job = device.json(&["job", "second"]);
+    assert_eq!(job["metadata"]["ownerReferences"][0]["name"], "backup");
+    assert_eq!(job["metadata"]["labels"]["team"], "a");
+    let again = device.say(&["create", "job", "second", "--from=cronjob/backup"]);
+    assert_eq!(again.err, "error: failed to create job: jobs.batch \"second\" already exists\n");
+    device.ok(&["delete", "cronjob", "backup"]);
+    device.eventually("it goes with its CronJob", |device| device.items(&["jobs"]).is_empty().then_some(()));
+}
+
 /// A node whose settings are in a file, so that they can change.
 fn with_settings(settings: &str) -> Device {
     let mut device = Device::prepare(&[]);

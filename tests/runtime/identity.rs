@@ -127,7 +127,7 @@ fn facts(world: &mut World) {
     assert_eq!(facts.cgroup, mode == Mode::Groups);
     let missing = ["cpu", "memory", "pids"].iter().filter(|c| !facts.controllers.iter().any(|have| have == *c));
     match mode {
-        Mode::Groups => assert_eq!(facts.shortcomings.len(), missing.count(), "{:?}", facts.shortcomings),
+        Mode::Groups => assert_eq!(facts.shortcomings.len(), missing.count().min(1), "{:?}", facts.shortcomings),
         Mode::Descent | Mode::User => {
             assert!(facts.shortcomings[0].contains("by descent"), "{:?}", facts.shortcomings);
             assert!(facts.controllers.is_empty());

@@ -62,6 +62,7 @@ impl Ledger {
             | Effect::Project(..)
             | Effect::Pull(_)
             | Effect::SweepImages(_)
+            | Effect::Log(..)
             | Effect::Answer { .. }
             | Effect::Publish(_)
             | Effect::Hold { .. }

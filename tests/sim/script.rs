@@ -85,7 +85,7 @@ pub fn draw(random: &mut Random, turn: u64) -> Act {
         4..=6 => publish(all("agents"), agents(random)),
         7 | 8 => publish(all("cron"), cron(random)),
         9 => publish(all(pick(random, &["jobs", "agents", "cron", "maps"])), ""),
-        10 => publish(all("broken"), pick(random, &["kind: Job\n: [", "apiVersion: v1\nkind: Nope\n"])),
+        10 => publish(all("broken"), pick(random, &["kind: Job\n: [", "apiVersion: v1\nkind: Nope\n", ""])),
         11 => Act::Reconnect,
         12 => Act::WipeBroker,
         13 => Act::Scale { job: "batch", parallelism: (random.next() % 5) as u32 },

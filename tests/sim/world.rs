@@ -360,6 +360,7 @@ impl World {
                 // Images are files of the runtime's; what is decided of them is tested with the core.
                 Effect::Pull(_)
                 | Effect::SweepImages(_)
+                | Effect::Log(..)
                 | Effect::Answer { .. }
                 | Effect::Publish(_)
                 | Effect::Hold { .. }

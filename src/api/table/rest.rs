@@ -67,7 +67,7 @@ pub(super) const SET: &[Column] = &[
     Column("Scope", "string", "", 0, "Whom it is addressed to."),
     Column("Rev", "integer", "", 0, "The revision that is in force."),
     Column("Phase", "string", "", 0, "What became of its newest message."),
-    Column("Objects", "integer", "", 0, "How many objects it lists."),
+    Column("Objects", "string", "", 0, "How many of its objects are as it wants them, and how many it lists."),
     AGE,
 ];
 
@@ -167,7 +167,7 @@ pub(super) fn set(set: &Set, now: &Now) -> Vec<Value> {
         set.key.scope.to_string().into(),
         set.rev.into(),
         if set.rejected.is_some() { "Rejected" } else { "Committed" }.into(),
-        set.objects.len().into(),
+        format!("{}/{}", set.objects_met(), set.objects.len()).into(),
         age::since(set.meta.created, now.wall).into(),
     ]
 }

@@ -5,11 +5,11 @@ use serde_json::json;
 use super::*;
 use crate::model::job::{JobCondition, JobConditionKind};
 use crate::model::pod::Ready;
-use crate::model::set::{Rejected, Scope};
+use crate::model::set::{Member, MemberState, Rejected, Scope};
 use crate::model::{
     BootId, ConfigMap, ContainerState, ContainerStatus, CronJob, DaemonSet, Deleting, Ended, Event, EventType, Failure,
-    Image, Job, Meta, Moment, Namespace, Node, NodeSpec, ObjectRef, Owner, Phase, Pod, PodStatus, Reason, Revision,
-    Secret, Set, SetKey, Settings, Spec, Timestamp, Uid,
+    Image, Job, Key, Meta, Moment, Namespace, Node, NodeSpec, ObjectRef, Owner, Phase, Pod, PodStatus, Reason,
+    Revision, Secret, Set, SetKey, Settings, Spec, Timestamp, Uid,
 };
 
 /// The time of all these tables: an hour after everything was made.
@@ -332,7 +332,11 @@ fn data_revisions_images_and_sets() {
         rejected: None,
         has_header: true,
     };
-    check(set.clone(), "grp.pos.shop|grp/pos|9|Committed|0|60m");
+    check(set.clone(), "grp.pos.shop|grp/pos|9|Committed|0/0|60m");
+    for (name, state) in [("a", MemberState::Applied), ("b", MemberState::Conflict("made on the device".into()))] {
+        let member = Member { uid: Uid::new("u"), state, finished: false };
+        set.objects.insert(Key::new(Kind::Job, "default", name), member);
+    }
     set.rejected = Some(Rejected { rev: 10, sha: String::new(), why: Failure::new(Reason::Invalid, "x") });
-    check(set, "grp.pos.shop|grp/pos|9|Rejected|0|60m");
+    check(set, "grp.pos.shop|grp/pos|9|Rejected|1/2|60m");
 }

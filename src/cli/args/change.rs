@@ -4,12 +4,19 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum};
 
-use super::{Dry, Files, FromFiles, Namespace, switch};
+use super::{Dry, Files, FromFiles, Namespace, help, switch};
 
 #[derive(Debug, Args)]
 pub struct FileArgs {
     #[command(flatten)]
     pub files: Files,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Whether, where and how loud objects are made.
+#[derive(Debug, Clone, Default, Args)]
+pub struct How {
     #[command(flatten)]
     pub dry: Dry,
     /// Print the objects: json, yaml, name, jsonpath=…
@@ -17,6 +24,77 @@ pub struct FileArgs {
     pub output: Option<String>,
     #[command(flatten)]
     pub at: Namespace,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true)]
+pub struct CreateArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(subcommand)]
+    pub what: Option<CreateVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CreateVerb {
+    /// Create a Job of a CronJob, to run it now, or of an image
+    #[command(after_help = help::CREATE_JOB)]
+    Job(CreateJob),
+    /// Create a namespace
+    #[command(visible_alias = "ns")]
+    Namespace(CreateNamespace),
+    /// Create a ConfigMap of values and files
+    #[command(visible_alias = "cm", after_help = help::CREATE_CONFIGMAP)]
+    Configmap(CreateData),
+    /// Create a Secret
+    #[command(subcommand)]
+    Secret(CreateSecret),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CreateSecret {
+    /// Create a Secret of values and files
+    #[command(after_help = help::CREATE_SECRET)]
+    Generic(CreateData),
+}
+
+#[derive(Debug, Args)]
+pub struct CreateJob {
+    /// Name of the new Job
+    pub name: String,
+    /// What it is made of: cronjob/NAME
+    #[arg(long, value_name = "KIND/NAME")]
+    pub from: Option<String>,
+    /// The image that it runs
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Program and arguments in place of the image's
+    #[arg(last = true)]
+    pub command: Vec<String>,
+    #[command(flatten)]
+    pub how: How,
+}
+
+#[derive(Debug, Args)]
+pub struct CreateNamespace {
+    /// Name of the new namespace
+    pub name: String,
+    #[command(flatten)]
+    pub how: How,
+}
+
+#[derive(Debug, Args)]
+pub struct CreateData {
+    /// Name of the new object
+    pub name: String,
+    /// A key and its value (may be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub from_literal: Vec<String>,
+    /// A file under its own name or under KEY, or all files of a directory (may be repeated)
+    #[arg(long, value_name = "[KEY=]PATH")]
+    pub from_file: Vec<String>,
+    #[command(flatten)]
+    pub how: How,
 }
 
 #[derive(Debug, Args)]

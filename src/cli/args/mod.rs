@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Sub
 
 use super::help;
 
+mod absent;
 mod change;
 mod look;
 mod operate;
@@ -95,9 +96,9 @@ pub enum Verb {
     /// Make objects as the files say: create what is not there, change what is
     #[command(after_help = help::APPLY)]
     Apply(FileArgs),
-    /// Create objects from files
+    /// Create objects from files, or a Job, a namespace, a ConfigMap, a Secret from flags
     #[command(after_help = help::CREATE)]
-    Create(FileArgs),
+    Create(Box<CreateArgs>),
     /// Replace objects that are there with what the files say
     #[command(after_help = help::REPLACE)]
     Replace(ReplaceArgs),

@@ -8,12 +8,16 @@ use std::num::{IntErrorKind, ParseIntError};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, CommandFactory, Error};
 
-use super::Cli;
+use super::{Cli, absent};
 
 /// All that is to be said, without an end of the last line. `words` is the command line, the program's name first.
 pub fn told(e: &Error, words: impl IntoIterator<Item = OsString>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let meant = Meant::by(&words, texts(e, ContextKind::InvalidSubcommand));
+    let word = first(&texts(e, ContextKind::InvalidSubcommand));
+    if let Some(refusal) = absent::refusal(&meant.path, word) {
+        return refusal;
+    }
     let why = why(e, &meant, &words);
     let similar: Vec<&str> = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
         .into_iter()
@@ -201,6 +205,23 @@ mod tests {
         );
         check("logs x y z", "error: unexpected argument \"z\"\nSee 'pinnace logs --help' for usage.");
         check("node --nope", "error: unknown flag: --nope\nSee 'pinnace node --help' for usage.");
+    }
+
+    #[test]
+    fn what_only_kubectl_does_is_refused_by_name() {
+        let check = |line: &str, name: &str, way: &str| {
+            check(line, format!("error: {name:?} is not supported by pinnace{way}").as_str());
+        };
+        let change = "\n`pinnace get KIND NAME -o yaml >FILE`, change FILE, `pinnace apply -f FILE`";
+        check("edit job x", "edit", change);
+        check("-n lab set image ds/x main=y", "set", change);
+        check("help patch", "patch", change);
+        check("cp a b", "cp", "\na hostPath volume shares files between the host and a pod");
+        check("-n lab rollout pause ds/x", "rollout pause", "");
+        check("rollout resume ds/x", "rollout resume", "");
+        check("create secret tls x --cert=y", "create secret tls", "\nwrite a manifest: `pinnace apply -f FILE`");
+        let way = "\na container's processes are the host's: `ps` shows them, `nsenter` enters their namespaces";
+        check("exec -it x -- sh", "exec", way);
     }
 
     #[test]

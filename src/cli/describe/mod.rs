@@ -18,7 +18,7 @@ use super::events::{in_order, interval};
 use super::fail::Fail;
 use super::json::{list_at, text_at};
 use super::target::{self, Target, query};
-use super::{Session, term};
+use super::{Session, image, term};
 use page::Page;
 
 pub async fn run(args: &DescribeArgs, s: &mut Session) -> Result<(), Fail> {
@@ -27,7 +27,7 @@ pub async fn run(args: &DescribeArgs, s: &mut Session) -> Result<(), Fail> {
         Target::Named(_) if args.selector.is_some() => {
             return Err(Fail::other("name cannot be provided when a selector is specified"));
         }
-        Target::Named(named) => found(args, &named, s).await?,
+        Target::Named(named) => found(args, &image::resolve(named, s).await?, s).await?,
     };
     if objects.is_empty() && !s.failed {
         match args.all_namespaces {

@@ -14,7 +14,7 @@ use super::json::text_at;
 use super::{Session, target};
 
 pub use bring::{PIECES_MAX, Parts, STDIN, export, import, pull, send};
-pub use show::{inspect, list, prune, remove};
+pub use show::{inspect, list, prune, remove, resolve};
 
 /// Adds an image, or changes the one of that name.
 pub async fn add(args: &ImageAdd, s: &mut Session) -> Result<(), Fail> {

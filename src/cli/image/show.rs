@@ -59,11 +59,33 @@ pub fn shown(image: &Value) -> String {
 
 /// The image that a word means: a reference, or the first digits of an ID that only one image has.
 pub async fn find(word: &str, s: &Session) -> Result<Value, Fail> {
+    match among(&all(s).await?, word)? {
+        Some(image) => Ok(image.clone()),
+        None => Err(Fail::other(format!("there is no image {}", normal_reference(word)))),
+    }
+}
+
+/// Puts the names of objects where images were named in another way. A word that means no image stays, so that the node's
+/// answer has it as it was typed.
+pub async fn resolve(mut named: Vec<(Kind, String)>, s: &Session) -> Result<Vec<(Kind, String)>, Fail> {
+    if named.iter().all(|(kind, _)| *kind != Kind::Image) {
+        return Ok(named);
+    }
     let images = all(s).await?;
+    for (_, word) in named.iter_mut().filter(|(kind, _)| *kind == Kind::Image) {
+        let is_name = images.iter().any(|image| text_at(image, "/metadata/name") == word);
+        if let (false, Some(image)) = (is_name, among(&images, word)?) {
+            *word = text_at(image, "/metadata/name").to_string();
+        }
+    }
+    Ok(named)
+}
+
+fn among<'i>(images: &'i [Value], word: &str) -> Result<Option<&'i Value>, Fail> {
     let reference = normal_reference(word);
     let named = images.iter().find(|image| normal_reference(text_at(image, "/spec/reference")) == reference);
-    if let Some(image) = named {
-        return Ok(image.clone());
+    if named.is_some() {
+        return Ok(named);
     }
     let digits = word.strip_prefix("sha256:").unwrap_or(word);
     let has =
@@ -71,8 +93,8 @@ pub async fn find(word: &str, s: &Session) -> Result<Value, Fail> {
     let mut found: Vec<&Value> = images.iter().filter(|image| digits.len() >= 4 && has(image)).collect();
     found.dedup_by_key(|image| text_at(image, "/status/id"));
     match found.as_slice() {
-        [image] => Ok((*image).clone()),
-        [] => Err(Fail::other(format!("there is no image {reference}"))),
+        [image] => Ok(Some(image)),
+        [] => Ok(None),
         _ => Err(Fail::other(format!("{word} is the beginning of more than one image's ID; give more digits"))),
     }
 }

@@ -9,8 +9,8 @@ use crate::core::step;
 use crate::model::node::Facts;
 use crate::model::seen::Content;
 use crate::model::{
-    BootId, Booted, ConfigMap, DaemonSet, DaemonSetStatus, JobStatus, Namespace, Now, Observed, Propagation, Push,
-    PushId, Scope, Seen, SetKey, State, Timestamp, Write,
+    BootId, Booted, ConfigMap, CronJob, CronJobStatus, DaemonSet, DaemonSetStatus, JobStatus, Namespace, Now, Observed,
+    Propagation, Push, PushId, Scope, Seen, SetKey, State, Timestamp, Write,
 };
 
 fn now() -> Now {
@@ -112,6 +112,30 @@ fn a_delete_is_answered_with_what_was_deleted_though_a_set_takes_its_place() {
     let gone = ask(s, ask_it, false).unwrap();
     assert_ne!(s.get(&key).unwrap().meta().uid, mine.meta().uid, "the set's object is there");
     assert_eq!(gone.meta().uid, mine.meta().uid);
+}
+
+#[test]
+fn a_job_may_name_the_cron_job_that_is_there_as_its_owner() {
+    let mut state = booted_state();
+    let spec = json!({ "schedule": "0 3 * * *", "jobTemplate": { "spec": template("true") } });
+    let meta = Meta::named("default", "backup");
+    let cron_job = CronJob { meta, spec: Spec::new(spec).unwrap(), status: CronJobStatus::default() };
+    let there = create(&mut state, cron_job).unwrap().meta().uid.clone();
+    let owner = |kind, name: &str, uid: &Uid| Some(Owner { kind, name: name.into(), uid: uid.clone() });
+    let mut check = |name: &str, given: Option<Owner>, is_taken: bool| {
+        let mut new = job(name, template("true"));
+        new.meta.owner = given.clone();
+        let found = create(&mut state, new).unwrap().meta().owner.clone();
+        assert_eq!(found, given.filter(|_| is_taken), "{name}");
+    };
+    check("own", owner(Kind::CronJob, "backup", &there), true);
+    check("of-one-before", owner(Kind::CronJob, "backup", &Uid::new("gone")), false);
+    check("of-nobody", owner(Kind::CronJob, "nope", &there), false);
+    check("of-another-kind", owner(Kind::Job, "own", &there), false);
+    check("free", None, false);
+    let mut map = map("m", json!({}));
+    map.meta.owner = owner(Kind::CronJob, "backup", &there);
+    assert_eq!(create(&mut state, map).unwrap().meta().owner, None);
 }
 
 #[test]

@@ -189,6 +189,105 @@ fn a_broken_message_to_a_new_slot_is_answered_and_kept_as_refused() {
 }
 
 #[test]
+fn an_empty_message_takes_a_refusal_back() {
+    let broken = || Seen::Pushed(Box::new(message("x", "bad", None, Err(Failure::new(Reason::BadRequest, "no")))));
+    let mut w = World::new();
+    w.see(broken());
+    assert_eq!(w.push_empty(&all("x")).as_deref(), Some("Committed"));
+    assert!(w.state.of_kind(Kind::Set).next().is_none(), "nothing was ever in force, so nothing is kept");
+    assert_eq!(w.push_empty(&all("x")), None, "a second one says nothing new");
+    w.see(broken());
+    assert!(w.set(&all("x")).rejected.is_some(), "it is judged anew");
+    let tombstone = Header { empty: true, ..Header::default() };
+    assert_eq!(w.push(&all("x"), "gone", Some(tombstone), vec![]), "Committed");
+    assert!(w.set(&all("x")).rejected.is_none());
+
+    // What was in force goes with it, and its revision stays known.
+    w.push(&all("y"), "5", rev(5), vec![map("a", "5")]);
+    w.push_empty(&all("y"));
+    w.push(&all("y"), "6", rev(6), vec![map("a", "6"), map("a", "6")]);
+    assert_eq!((w.push_empty(&all("y")).as_deref(), w.value("a")), (Some("Committed"), None));
+    assert!(w.set(&all("y")).rejected.is_none());
+    assert_eq!(w.push(&all("y"), "4", rev(4), vec![map("a", "4")]), "Stale");
+}
+
+#[test]
+fn the_message_in_force_coming_again_takes_a_refusal_back() {
+    let mut w = World::new();
+    w.push(&all("x"), "1", None, vec![map("a", "1")]);
+    w.push(&all("x"), "2", None, vec![map("a", "2"), map("a", "2")]);
+    assert!(w.set(&all("x")).rejected.is_some());
+    assert_eq!(w.push(&all("x"), "1", None, vec![map("a", "1")]), "Unchanged");
+    assert!(w.set(&all("x")).rejected.is_none());
+}
+
+#[test]
+fn who_deletes_a_set_is_told_what_takes_it_away() {
+    let mut w = World::new();
+    for (set, topic) in [
+        (all("x"), "ROOT/FLEET/d/all/x,"),
+        (group("x"), "ROOT/FLEET/d/grp/pos/x,"),
+        (SetKey { scope: Scope::Node, slot: "x".into() }, "ROOT/FLEET/d/node/n/x,"),
+    ] {
+        w.push(&set, "1", None, vec![map("a", "1")]);
+        let (key, propagation) = (Key::new(Kind::Set, "", &record_name(&set)), Propagation::Background);
+        let refused = w.ask(Ask::Delete { key, grace_s: None, propagation, if_uid: None }).unwrap_err();
+        assert!(refused.reason == Reason::Forbidden && refused.message.contains(topic), "{refused:?}");
+        assert!(!w.set(&set).wants.is_empty());
+    }
+}
+
+/// One line each, and an event that is counted; nothing of what changes nothing.
+#[test]
+fn what_becomes_of_a_message_is_told_on_the_device() {
+    let mut w = World::new();
+    let logged = |w: &World| {
+        let lines = w.effects.iter().filter_map(|effect| match effect {
+            Effect::Log(kind, line) => Some(format!("{kind:?} {line}")),
+            _ => None,
+        });
+        lines.collect::<Vec<String>>()
+    };
+    let told = |w: &World| {
+        let events = w.state.of_kind(Kind::Event).filter_map(|e| e.as_event()).filter(|e| e.about.name == "all:x");
+        let mut told: Vec<String> = events.map(|e| format!("{} {} x{}", e.reason, e.message, e.count)).collect();
+        told.sort();
+        told
+    };
+    w.ask(Ask::Create(Box::new(map("mine", "1")))).unwrap();
+    w.push(&all("x"), "1", rev(1), vec![map("a", "1"), map("b", "1"), map("mine", "2")]);
+    assert_eq!(logged(&w), ["Normal set all/x: revision 1 is in force; objects: 2 made, 1 not as wanted"]);
+    w.push(&all("x"), "2", rev(2), vec![map("a", "2"), map("c", "1")]);
+    assert_eq!(logged(&w), ["Normal set all/x: revision 2 is in force; objects: 1 made, 1 changed, 1 pruned"]);
+    w.push(&all("x"), "3", rev(3), vec![map("a", "3"), map("d", "1")]);
+    w.push(&all("x"), "3", rev(3), vec![map("a", "3"), map("d", "1")]);
+    assert_eq!(logged(&w), [""; 0], "what is in force already is no news");
+    for _ in 0..3 {
+        w.push(&all("x"), "2", rev(2), vec![map("a", "2")]);
+        assert_eq!(logged(&w), ["Warning set all/x: revision 2 is stale, 3 is in force"]);
+    }
+    w.push(&all("x"), "4", rev(4), vec![map("a", "4"), map("a", "4")]);
+    assert_eq!(logged(&w), ["Warning set all/x: refused: ConfigMap default/a is in it twice"]);
+    let revision = w.state.revision;
+    w.push(&all("x"), "4", rev(4), vec![map("a", "4"), map("a", "4")]);
+    assert_eq!((logged(&w), w.state.revision), (vec![], revision), "nor is what was refused before");
+    w.push(&all("x"), "3", rev(3), vec![map("a", "3"), map("d", "1")]);
+    assert_eq!(logged(&w), ["Normal set all/x: the message that was refused is wanted no more"]);
+    w.push_empty(&all("x"));
+    assert_eq!(logged(&w), ["Normal set all/x: an empty message took it away; objects: 2 pruned"]);
+    assert_eq!(
+        told(&w),
+        [
+            "Committed The set is in force; objects: 1 made, 1 changed, 1 pruned x2",
+            "Committed The set is in force; objects: 2 made, 1 not as wanted x1",
+            "Emptied The set is empty; objects: 2 pruned x1",
+            "Rejected ConfigMap default/a is in it twice x1",
+            "Stale An older revision came than 3, which is in force x1",
+        ]
+    );
+}
+
+#[test]
 fn revisions_only_go_forward_also_after_the_set_was_emptied() {
     let mut w = World::new();
     assert_eq!(w.push(&all("x"), "5", rev(5), vec![map("a", "5")]), "Committed");

@@ -20,6 +20,7 @@ pub(super) static OBJECT_META: Schema = Schema {
         dropped("deletionGracePeriodSeconds"),
         dropped("generation"),
         dropped("managedFields"),
+        // Taken of a new Job alone, by the API, where it names a CronJob.
         dropped("ownerReferences"),
         dropped("selfLink"),
     ],

@@ -75,6 +75,8 @@ pub(super) fn set(shown: Fields, set: &Set) -> Fields {
         .some("rejectedRev", rejected.map(|r| r.rev))
         .some("rejectedSha", rejected.map(|r| r.sha.as_str()))
         .some("message", rejected.map(|r| r.why.message.as_str()))
+        .put("desiredObjects", set.objects.len())
+        .put("appliedObjects", set.objects_met())
         .put("members", set.objects.iter().map(member).collect::<Vec<Value>>());
     shown.put("spec", json!({ "scope": set.key.scope.to_string(), "slot": set.key.slot })).put("status", status.done())
 }

@@ -429,6 +429,8 @@ fn a_set_tells_what_became_of_each_object() {
     let value = shown(set.clone());
     assert_eq!(value["spec"], json!({ "scope": "all", "slot": "shop" }));
     assert_eq!(value["status"]["phase"], "Committed");
+    let counts = (&value["status"]["appliedObjects"], &value["status"]["desiredObjects"]);
+    assert_eq!(counts, (&json!(1), &json!(4)));
     let told: Vec<String> = value["status"]["members"]
         .as_array()
         .unwrap()

@@ -43,10 +43,14 @@ def under_load(act):
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             act()
-            # Into its start, or well into its work.
-            time.sleep(random.choice([0, 0.5, 3]))
+            # Into its start, a little later, or when it is at work again, however long this machine takes for that.
+            if number % 3 == 2:
+                before = len(taken)
+                wait("a Job is taken", lambda: len(taken) > before)
+            else:
+                time.sleep(random.choice([0, 0.5]))
     finally:
         over.set()
         asking.join()

@@ -116,7 +116,7 @@ impl Chaos {
                 assert!(self.live.iter().all(|id| id.pod != uid), "a removed pod has no process");
                 self.evidence.retain(|id, _| id.pod != uid);
             }
-            Effect::Project(..) | Effect::Pull(_) | Effect::SweepImages(_) => {}
+            Effect::Project(..) | Effect::Pull(_) | Effect::SweepImages(_) | Effect::Log(..) => {}
             Effect::AllStopped
             | Effect::Answer { .. }
             | Effect::Settle(_)

@@ -275,6 +275,7 @@ fn short(effect: &Effect) -> String {
         Effect::Project(uid, volume) => format!("project {uid} {}", volume.name),
         Effect::Pull(pull) => format!("pull {}", pull.reference),
         Effect::SweepImages(kept) => format!("sweep images but {}", kept.len()),
+        Effect::Log(_, line) => format!("log {line}"),
         Effect::AllStopped => "all stopped".to_string(),
         Effect::Answer { .. } | Effect::Settle(_) | Effect::Publish(_) | Effect::Hold { .. } => {
             panic!("not of a pod: {effect:?}")

@@ -12,10 +12,10 @@ mod metrics;
 mod notify;
 mod port;
 mod reload;
+mod room;
 mod start;
 mod trace;
 mod update;
-mod waiting;
 mod wear;
 
 use std::cell::RefCell;
@@ -39,9 +39,9 @@ use crate::store::Store;
 use images::Images;
 use inbox::{Inbox, Item};
 use metrics::Counters;
+use room::Room;
 use trace::Trace;
 use update::{Updates, Watch};
-use waiting::{Held, Waiting};
 use wear::Wear;
 
 pub use reload::Reread;
@@ -73,7 +73,7 @@ struct Daemon {
     /// What the core knows of the disk.
     told_shortage: Option<String>,
     told_synchronised: Option<bool>,
-    waiting: Waiting,
+    room: Room,
     stop: Stop,
     updates: Updates,
     /// This daemon is on trial.
@@ -118,7 +118,7 @@ impl Daemon {
                 items = self.inbox.next(&self.alarm) => items,
                 why = self.runtime.failed() => return Err(why.to_string()),
                 () = update::due(&mut self.watch) => Vec::new(),
-                () = waiting::due(&self.waiting) => Vec::new(),
+                () = room::due(&self.room) => Vec::new(),
             };
             rests &= items.iter().all(|item| matches!(item, Item::AliveDue));
             let is_alive_due = items.iter().any(|item| matches!(item, Item::AliveDue));
@@ -144,7 +144,7 @@ impl Daemon {
 
     /// Whether the disk has become short of room, or has room again, since the core was told.
     fn disk_news(&mut self) -> Option<Seen> {
-        let pressure = self.store.shortage().map(String::from).or_else(|| self.waiting.why());
+        let pressure = self.store.shortage().map(String::from).or_else(|| self.room.waiting.why());
         if pressure == self.told_shortage {
             return None;
         }
@@ -217,7 +217,7 @@ impl Daemon {
         for effect in plan.effects {
             self.act(effect);
         }
-        self.let_go_of_older(&seen);
+        self.room.waiting.taken(&seen, &self.state.borrow());
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl Daemon {
             Effect::Publish(Publication::Ack { key, revision, body }) => self.tell(Up::Ack { key, revision, body }),
             Effect::Pull(pull) => self.images.pull_for_pods(pull),
             Effect::SweepImages(kept) => self.images.sweep(kept),
-            Effect::Hold { push, lack, refused } => self.waiting.hold(Held { push: *push, lack, refused }),
+            Effect::Hold { push, lack, refused } => self.hold(*push, lack, refused),
             Effect::AllStopped => self.stop = Stop::Now,
         }
     }
@@ -303,8 +303,8 @@ impl Daemon {
         if !unheard.is_empty() {
             objects["unheard"] = unheard.into();
         }
-        self.counters.waiting.set(self.waiting.len() as u64);
-        if let Some(waiting) = self.waiting.told() {
+        self.counters.waiting.set(self.room.waiting.count() as u64);
+        if let Some(waiting) = self.room.waiting.told() {
             objects["waiting"] = waiting;
         }
         if let Some(flash) = self.wear.told(self.now().uptime) {

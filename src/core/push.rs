@@ -4,6 +4,7 @@
 mod accept;
 mod realise;
 mod tell;
+pub mod waiting;
 
 use serde_json::{Value, json};
 

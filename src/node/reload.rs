@@ -1,6 +1,6 @@
 //! SIGHUP: the settings are read again, what can be changed while pods run is changed, and the rest is named in the log.
 
-use super::waiting::Waiting;
+use super::room::Room;
 use super::{Daemon, Stop, logging, start};
 use crate::config::Config;
 use crate::link::{self, Before, LinkSettings, Up};
@@ -46,7 +46,7 @@ impl Daemon {
         if relink {
             self.unlink().await;
             // The new session brings what is still meant for this node.
-            self.waiting = Waiting::default();
+            self.room = Room::default();
             self.counters.connected_as_seen(&Seen::Link(LinkSeen::Lost));
             seen.push(Seen::Link(LinkSeen::Lost));
         }

@@ -20,8 +20,8 @@ use super::inbox::{Inbox, Signals};
 use super::logs::Logs;
 use super::metrics::Counters;
 use super::reload::Reread;
+use super::room::Room;
 use super::update::{Updates, Watch};
-use super::waiting::Waiting;
 use super::wear::{self, Wear};
 use super::{Daemon, Stop, api_handle, hold, lock, logging, metrics_text, notify, port};
 use crate::api::{self, Feed};
@@ -207,7 +207,7 @@ fn prepare(
         asks: 0,
         told_shortage: None,
         told_synchronised: None,
-        waiting: Waiting::default(),
+        room: Room::default(),
         stop: if config.stop_pods { Stop::EndsPods } else { Stop::LeavesPods },
         updates,
         watch,

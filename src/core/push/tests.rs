@@ -543,3 +543,24 @@ fn a_slot_is_in_the_force_of_its_last_message() {
     w.push_empty(&all("x"));
     assert!(!is_in_force(&w.state, &one) && is_in_force(&w.state, &empty));
 }
+
+/// What waits must not come over what came into force after it.
+#[test]
+fn a_message_that_came_into_force_ends_the_wait_of_an_older_one() {
+    let mut w = World::new();
+    let mut waiting = waiting::Waiting::default();
+    let older = || message("x", "1", None, Ok(vec![map("a", "1")]));
+    let lack = || Lack { bytes: 3000, why: "the disk is full".into() };
+    let newer = Seen::Pushed(Box::new(message("x", "2", None, Ok(vec![map("a", "2")]))));
+    waiting.hold(older(), lack(), false);
+    waiting.taken(std::slice::from_ref(&newer), &w.state);
+    assert_eq!(waiting.count(), 1, "the newer one is not in force");
+    w.see(newer.clone());
+    waiting.taken(&[newer], &w.state);
+    assert!(waiting.is_idle());
+    waiting.hold(older(), lack(), false);
+    let empty = Push { empty: true, ..message("x", "", None, Ok(vec![])) };
+    w.see(Seen::Pushed(Box::new(empty.clone())));
+    waiting.taken(&[Seen::Pushed(Box::new(empty))], &w.state);
+    assert!(waiting.is_idle(), "nor what the fleet has taken away");
+}

@@ -110,7 +110,7 @@ pub const TABLE: &[Key] = &[
     key(
         "cgroup_root",
         Path,
-        Says("root: its own at the top, `pinnace-XXXXXXXX`; else the one that is delegated to it"),
+        Says("root: its own at the top, `pinnace-` and eight hex digits; else the one that is delegated to it"),
         "The cgroup below which pods live.",
     )
     .fixed(),
